@@ -1,0 +1,95 @@
+"""A clip is one training example: a stretch of a video file and what it shows. A manifest is a JSONL file of clips.
+
+Manifests are read and written a row at a time, so a file of millions of rows needs no more memory than one row.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+
+class ManifestError(ValueError):
+    """A manifest that cannot be used; the message names the file and the row."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a manifest. `start` and `end` are seconds in `video`; None means the whole file."""
+
+    id: str
+    video: str  # path, relative to the manifest's folder
+    caption: str
+    captions: list[str] = field(default_factory=list)  # all of them, where there are several
+    start: float | None = None
+    end: float | None = None
+    language: str | None = None
+    split: str | None = None
+    source: str | None = None  # the video that it was cut from: clips of one source belong in one split
+    stats: dict = field(default_factory=dict)  # whatever curation has measured
+
+    @property
+    def all_captions(self) -> list[str]:
+        return self.captions or [self.caption]
+
+
+KEYS = {item.name for item in fields(Clip)}
+
+
+def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Clip]:
+    """Yields the clips of a JSONL manifest one by one. Keys that `Clip` does not have are ignored.
+
+    A video's path may not leave the manifest's folder (no absolute path, no "..", no link that leads outside)
+    unless `allow_outside` is set: a manifest from elsewhere must not be able to read any file on this machine.
+    Raises ManifestError, with the file and the line, for a row that is no clip.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"{path}: there is no such manifest")
+    folder = path.parent.resolve()
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                clip = _parse(line, f"{path}, line {number}")
+                if not allow_outside and not (folder / clip.video).resolve().is_relative_to(folder):
+                    raise ManifestError(
+                        f"{path}, line {number}: video {clip.video!r} lies outside the manifest's folder; "
+                        "pass --allow-outside if you trust this manifest"
+                    )
+                yield clip
+
+
+def _parse(line: str, where: str) -> Clip:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{where}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise ManifestError(f'{where}: a row is a JSON object, like {{"id": …, "video": …, "caption": …}}')
+    if not isinstance(row.get("video"), str) or not row["video"]:
+        raise ManifestError(f'{where}: no "video", the path of the file')
+    row = {"id": f"{Path(row['video']).stem}", "caption": ""} | {
+        k: v for k, v in row.items() if k in KEYS and v is not None
+    }
+    wanted = {"id": str, "caption": str, "captions": list, "start": (int, float), "end": (int, float), "stats": dict}
+    for key, kind in wanted.items():
+        if key in row and (not isinstance(row[key], kind) or isinstance(row[key], bool)):
+            raise ManifestError(f'{where}: "{key}" is {row[key]!r}, which is not of the right type')
+    if not all(isinstance(caption, str) for caption in row.get("captions", [])):
+        raise ManifestError(f'{where}: "captions" holds something that is no text')
+    return Clip(**row)
+
+
+def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
+    """Writes clips to a JSONL file and returns how many; the file appears whole or not at all. Empty keys are left out."""
+    path = Path(path)
+    part, count = path.with_name(path.name + ".part"), 0
+    with part.open("w", encoding="utf-8") as lines:
+        for count, clip in enumerate(clips, 1):
+            row = {key: value for key, value in asdict(clip).items() if value not in (None, [], {})}
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    os.replace(part, path)
+    return count
