@@ -1,0 +1,17 @@
+"""The identity as an autoencoder: latents are pixels. So training in pixel space is training in a latent space."""
+
+from torch import Tensor
+
+
+class PixelAutoencoder:
+    downsample = (1, 1, 1)  # frames, height, width
+    latent_channels = 3
+    scale = 1.0  # what latents are multiplied by to have unit variance
+
+    def encode(self, video: Tensor) -> Tensor:
+        """video (B, 3, T, H, W) in [-1, 1] → latents (B, 3, T, H, W)."""
+        return video
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """latents (B, 3, T, H, W) → video (B, 3, T, H, W) in [-1, 1]."""
+        return latents

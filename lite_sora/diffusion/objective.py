@@ -1,0 +1,140 @@
+"""What a denoiser is trained on: a path, a prediction, a weighting and a time density, four independent choices.
+
+`PRESETS` names the published combinations. See `path.py` and `prediction.py` for the first two; the weighting and the
+time density are here. A loss is always `weight(t) * |output - target|^2`, averaged over a video's values.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lite_sora.diffusion import prediction as predictions
+from lite_sora.diffusion.path import PATHS, Path, along
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
+
+# ---------------------------------------------------------------- weightings
+# Weights of the squared error of the clean video, as a function of log-SNR (Kingma & Gao 2303.00848). "none" leaves the
+# squared error of the network's own output alone, "velocity" is what "none" gives to a velocity prediction.
+
+VELOCITY_WEIGHT_MAX = 400.0  # "velocity" would be infinite at t = 0; 2511.13720 stops at 1 / 0.05^2 on the linear path
+
+WEIGHTINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "none": None,
+    "velocity": None,
+    "snr": lambda log_snr: log_snr.exp(),  # = the noise prediction's plain loss
+    "min-snr": lambda log_snr: log_snr.exp().clamp(max=5),  # gamma = 5, Hang et al. 2303.09556
+    "soft-min-snr": lambda log_snr: 1 / ((-log_snr).exp() + 1 / 5),  # Crowson et al. 2401.11605, gamma = 5
+    "sigmoid": lambda log_snr: log_snr.exp() * torch.sigmoid(2 - log_snr),  # bias 2: 2303.00848, table 1 (noise loss)
+    "edm": lambda log_snr: log_snr.exp() + 1 / predictions.SIGMA_DATA**2,  # 2206.00364: (s^2 + sd^2) / (s sd)^2
+}
+
+# ---------------------------------------------------------------- time densities
+# Each maps u, uniform on (0, 1), to t: the density's quantile function. t = 1 is noise. 2403.03206, section 3.1.
+
+MODE_SCALE = 1.29  # "mode": s of 2403.03206, eq. 20
+
+
+def _normal_quantile(u: Tensor) -> Tensor:
+    return math.sqrt(2) * torch.erfinv(2 * u - 1)
+
+
+def _edm_time(u: Tensor, path: Path) -> Tensor:
+    log_sigma = -1.2 + 1.2 * _normal_quantile(u)  # P_mean, P_std of 2206.00364, for the noise level sigma / alpha
+    return path.time_at(-2 * log_sigma)
+
+
+TIME_DENSITIES: dict[str, Callable[[Tensor, Path], Tensor]] = {
+    "uniform": lambda u, path: u,
+    "logit-normal": lambda u, path: torch.sigmoid(_normal_quantile(u)),
+    "mode": lambda u, path: 1 - u - MODE_SCALE * ((math.pi / 2 * u).cos() ** 2 - 1 + u),
+    "cosmap": lambda u, path: 1 - 1 / ((math.pi / 2 * u).tan() + 1),
+    "edm": _edm_time,
+}
+
+
+def shift_time(t: Tensor, shift: float) -> Tensor:
+    """Moves times towards noise for shift > 1 (2403.03206, eq. 23): a video of many redundant pixels hides less at a
+    given t than a small image does."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+# ---------------------------------------------------------------- all four together
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Four choices by name, and how far times are shifted towards noise."""
+
+    path: str = "linear"
+    prediction: str = "velocity"
+    weighting: str = "none"
+    time: str = "uniform"
+    shift: float = 1.0
+
+    def __post_init__(self):
+        choices = {"path": PATHS, "prediction": predictions.ROWS, "weighting": WEIGHTINGS, "time": TIME_DENSITIES}
+        for part, known in choices.items():
+            if getattr(self, part) not in known:
+                raise ValueError(f"{part} {getattr(self, part)!r} is not one of {', '.join(known)}")
+        if self.shift <= 0:
+            raise ValueError(f"shift must be above 0, not {self.shift}")
+
+    def draw_times(self, u: Tensor) -> Tensor:
+        """Times (B,) of the chosen density, from u (B,) uniform on [0, 1)."""
+        t = TIME_DENSITIES[self.time](u.clamp(1e-6, 1 - 1e-6), PATHS[self.path])
+        return shift_time(t, self.shift).clamp(predictions.T_MIN, predictions.T_MAX)
+
+    def weight(self, t: Tensor) -> Tensor:
+        """The weight (B,) of the squared error of the network's output at t (B,)."""
+        if self.weighting == "none":
+            return torch.ones_like(t)
+        return self._x0_weight(t) / self._x0_error_factor(self.prediction, t)
+
+    def _x0_weight(self, t: Tensor) -> Tensor:
+        if self.weighting == "velocity":
+            return self._x0_error_factor("velocity", t).clamp(max=VELOCITY_WEIGHT_MAX)
+        log_snr = PATHS[self.path].log_snr(t.clamp(predictions.T_MIN, predictions.T_MAX))
+        return WEIGHTINGS[self.weighting](log_snr)
+
+    def _x0_error_factor(self, prediction: str, t: Tensor) -> Tensor:
+        """|error of the output|^2 / |error of the clean video|^2, from x = (b x_t - sigma y) / determinant."""
+        alpha, sigma, a, b = predictions.matrix(PATHS[self.path], prediction, t)
+        return ((alpha * b - sigma * a) / sigma) ** 2
+
+    def effective_weight(self, t: Tensor) -> Tensor:
+        """The weight (B,) that the whole loss gives at t (B,) to the squared error of the clean video."""
+        return self.weight(t) * self._x0_error_factor(self.prediction, t)
+
+    def noisy(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, ...) from x and noise (B, ...) at t (B,)."""
+        return PATHS[self.path].mix(x, noise, t.clamp(predictions.T_MIN, predictions.T_MAX))
+
+    def loss(self, denoiser: Denoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """The weighted squared error of each video, (B,). x and noise (B, C, T, H, W), t (B,)."""
+        output = self._ask(denoiser, self.noisy(x, noise, t), t)
+        error = output.float() - predictions.target(PATHS[self.path], self.prediction, x, noise, t)
+        return self.weight(t) * error.square().flatten(1).mean(1)
+
+    def x_and_noise(self, denoiser: Denoiser, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What the denoiser believes the clean video and the noise in x_t to be: all that a sampler needs."""
+        return predictions.solve(PATHS[self.path], self.prediction, x_t, self._ask(denoiser, x_t, t).float(), t)
+
+    def _ask(self, denoiser: Denoiser, x_t: Tensor, t: Tensor) -> Tensor:
+        t = t.clamp(predictions.T_MIN, predictions.T_MAX)
+        scale = predictions.input_scale(PATHS[self.path], self.prediction, t)
+        return denoiser(x_t if scale is None else along(scale, x_t) * x_t, t)
+
+
+PRESETS = {
+    "sit": Objective("linear", "velocity", "none", "uniform"),  # 2401.08740
+    "sd3": Objective("linear", "velocity", "none", "logit-normal"),  # 2403.03206
+    "jit": Objective("linear", "x0", "velocity", "logit-normal"),  # 2511.13720
+    "ddpm": Objective("vp", "noise", "none", "uniform"),  # DDPM, DiT, U-ViT
+    "v": Objective("cosine", "v", "none", "uniform"),  # 2202.00512
+    "min-snr": Objective("vp", "noise", "min-snr", "uniform"),  # 2303.09556
+    "edm": Objective("linear", "edm", "edm", "edm"),  # 2206.00364; the path only rescales its x + s noise
+}

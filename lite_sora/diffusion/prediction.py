@@ -1,0 +1,77 @@
+"""What a denoiser's output means: y = a(t) * x + b(t) * noise. With x_t = alpha x + sigma noise this is a 2×2 system,
+
+    [x_t]   [alpha sigma] [x    ]
+    [ y ] = [  a     b  ] [noise]
+
+so one solve turns any prediction into the clean video and the noise. `ROWS` is the table of (a, b):
+
+| prediction | a      | b       | used by                                             |
+|------------|--------|---------|-----------------------------------------------------|
+| x0         | 1      | 0       | Back to Basics (JiT) 2511.13720                     |
+| noise      | 0      | 1       | DDPM 2006.11239, DiT, U-ViT                         |
+| v          | -sigma | alpha   | Salimans & Ho 2202.00512 (the sign is chosen so that v points to noise) |
+| velocity   | alpha' | sigma'  | flow matching 2210.02747, rectified flow, SiT, SD3  |
+| score      | 0      | -1/sigma | score SDE 2011.13456                               |
+| edm        | sigma / (0.5 r) | -0.5 alpha / r, r = sqrt(sigma^2 + 0.25 alpha^2) | EDM 2206.00364, table 1 |
+
+EDM's network F is defined by D = c_skip x_in + c_out F, with x_in = x_t / alpha at noise level s = sigma / alpha and
+sigma_data = 0.5; solving for F gives its row. Its c_in is `input_scale`, every other prediction's is 1.
+"""
+
+import torch
+from torch import Tensor
+
+from lite_sora.diffusion.path import Path, along
+
+SIGMA_DATA = 0.5  # EDM's assumed spread of the data
+
+
+def _edm_norm(alpha: Tensor, sigma: Tensor) -> Tensor:
+    return (sigma**2 + SIGMA_DATA**2 * alpha**2).sqrt()
+
+
+def _edm(alpha, sigma, alpha_dot, sigma_dot):
+    norm = _edm_norm(alpha, sigma)
+    return sigma / (SIGMA_DATA * norm), -SIGMA_DATA * alpha / norm
+
+
+ROWS = {  # (alpha, sigma, alpha', sigma') → (a, b)
+    "x0": lambda alpha, sigma, alpha_dot, sigma_dot: (torch.ones_like(alpha), torch.zeros_like(alpha)),
+    "noise": lambda alpha, sigma, alpha_dot, sigma_dot: (torch.zeros_like(alpha), torch.ones_like(alpha)),
+    "v": lambda alpha, sigma, alpha_dot, sigma_dot: (-sigma, alpha),
+    "velocity": lambda alpha, sigma, alpha_dot, sigma_dot: (alpha_dot, sigma_dot),
+    "score": lambda alpha, sigma, alpha_dot, sigma_dot: (torch.zeros_like(alpha), -1 / sigma),
+    "edm": _edm,
+}
+
+# The system is singular where its determinant alpha b - sigma a is 0: x0 at t = 0, noise and score at t = 1. Networks
+# are asked, in training and in sampling, at times clamped to [T_MIN, T_MAX], so it never is.
+T_MIN, T_MAX = 1e-3, 1 - 1e-3
+
+
+def matrix(path: Path, prediction: str, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """alpha, sigma, a, b at t (B,), clamped to [T_MIN, T_MAX]; float32, each (B,)."""
+    alpha, sigma, alpha_dot, sigma_dot = path.coefficients(t.clamp(T_MIN, T_MAX))
+    a, b = ROWS[prediction](alpha, sigma, alpha_dot, sigma_dot)
+    return alpha, sigma, a, b
+
+
+def target(path: Path, prediction: str, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """What the network should put out: a x + b noise, for x and noise (B, ...) at t (B,)."""
+    _, _, a, b = matrix(path, prediction, t)
+    return along(a, x) * x + along(b, x) * noise
+
+
+def solve(path: Path, prediction: str, x_t: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean video and the noise, both (B, ...), from x_t and the network's output y at t (B,)."""
+    alpha, sigma, a, b = (along(value, x_t) for value in matrix(path, prediction, t))
+    determinant = alpha * b - sigma * a
+    return (b * x_t - sigma * y) / determinant, (alpha * y - a * x_t) / determinant
+
+
+def input_scale(path: Path, prediction: str, t: Tensor) -> Tensor | None:
+    """What x_t is multiplied by before the network sees it, (B,); None for 1. EDM's c_in / alpha."""
+    if prediction != "edm":
+        return None
+    alpha, sigma = path.alpha_sigma(t.clamp(T_MIN, T_MAX))
+    return 1 / _edm_norm(alpha, sigma)

@@ -1,0 +1,91 @@
+"""Captions → tokens → embeddings: a small word-level encoder that is trained along with the denoiser.
+
+The empty caption is the null condition of classifier-free guidance: it has only the start token.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+
+from lite_sora.denoisers.layers import Block
+
+PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[START]"
+
+
+@dataclass
+class Text:
+    """What a denoiser sees of captions: tokens (B, L, D), mask (B, L) true where there is a word, pooled (B, D)."""
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+
+def build_tokenizer(captions, most_words: int = 8192) -> Tokenizer:
+    """A word-level tokenizer (lower case, split at spaces and punctuation) with the most frequent words of `captions`."""
+    counts: dict[str, int] = {}
+    tokenizer = _tokenizer({PAD: 0, UNKNOWN: 1, START: 2})
+    for caption in captions:
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(caption)):
+            counts[word] = counts.get(word, 0) + 1
+    words = sorted(counts, key=lambda word: (-counts[word], word))[:most_words]
+    return _tokenizer({word: index for index, word in enumerate([PAD, UNKNOWN, START, *words])})
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", special_tokens=[(START, vocabulary[START])]
+    )
+    return tokenizer
+
+
+def unknown_words(tokenizer: Tokenizer, caption: str) -> list[str]:
+    """The words of a caption that the tokenizer has never seen, as they were written."""
+    encoding = tokenizer.encode(caption)
+    return [caption[a:b] for (a, b), token in zip(encoding.offsets, encoding.tokens, strict=True) if token == UNKNOWN]
+
+
+class TextEncoder(nn.Module):
+    """Word embeddings and positions, then a few transformer blocks. Captions longer than `length` are cut off."""
+
+    def __init__(self, tokenizer: Tokenizer, width: int, depth: int = 1, heads: int = 4, length: int = 32):
+        super().__init__()
+        self.tokenizer, self.width, self.length = tokenizer, width, length
+        tokenizer.enable_truncation(length)
+        tokenizer.no_padding()
+        self.embedding = nn.Embedding(tokenizer.get_vocab_size(), width)
+        self.position = nn.Parameter(torch.zeros(length, width))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.embedding.weight, std=1.0)  # words start far apart, each of a LayerNorm's size
+        nn.init.normal_(self.position, std=0.1)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token ids (B, L), padded with 0 to the longest caption of the batch."""
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(captions)]
+        ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+        return ids
+
+    def forward(self, ids: Tensor) -> Text:
+        """Text of token ids (B, L)."""
+        mask = ids != 0  # (B, L)
+        h = self.embedding(ids) + self.position[: ids.shape[1]]  # (B, L, D)
+        for block in self.blocks:
+            h = block(h, mask)
+        h = self.norm(h)
+        pooled = (h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)  # (B, D)
+        return Text(h, mask, pooled)
+
+    def warn_of_unknown_words(self, captions: list[str]) -> None:
+        """A warning for each word that training never saw: the model cannot know what it means."""
+        for caption in captions:
+            for word in unknown_words(self.tokenizer, caption):
+                warnings.warn(f"the model never saw the word {word!r} (in the prompt {caption!r})", stacklevel=2)
