@@ -1,0 +1,103 @@
+"""Prompts → videos: python generate.py "a red circle moving right" [--flags]. Writes an mp4 and a GIF for each prompt."""
+
+import argparse
+import re
+import sys
+import warnings
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lite_sora.data.loading import to_frames
+from lite_sora.data.video import enlarge, write_gif, write_video
+from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.training.distribution import default_device
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="what the video should show")
+    parser.add_argument("--file", type=Path, help="a text file of prompts, one a line")
+    parser.add_argument("--run", help="run folder or hub id (default: the newest run in runs/)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the videos (default: out)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="belongs to a prompt: the same prompt and seed, the same video"
+    )
+    parser.add_argument("--negative", default="", help="what the video should not show")
+    as_trained = "(default: as the run's config.json says)"
+    for flag, kind in {
+        "frames": int,
+        "height": int,
+        "width": int,
+        "fps": float,
+        "steps": int,
+        "guidance": float,
+    }.items():
+        parser.add_argument(f"--{flag}", type=kind, help=as_trained)
+    parser.add_argument("--sampler", choices=list(SAMPLERS), help=as_trained)
+    parser.add_argument("--batch", type=int, default=8, help="videos at a time")
+    parser.add_argument(
+        "--upscale", type=int, default=256, help="enlarge videos to at least this many pixels; 1 for as they are"
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu (default: the first of them that is there)")
+    options = parser.parse_args()
+    if options.file:
+        if not options.file.is_file():
+            parser.error(f"--file {options.file}: there is no such file")
+        options.prompts += [
+            line.strip() for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    if not options.prompts:
+        parser.error('no prompt; try: python generate.py "a red circle moving right"')
+    for flag in ("frames", "height", "width", "fps", "steps", "batch", "upscale"):
+        value = getattr(options, flag)
+        if value is not None and value <= 0:
+            parser.error(f"--{flag} must be above 0, not {value}")
+    return options
+
+
+def newest_run() -> Path:
+    """The run in runs/ whose weights are the newest."""
+    runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise CheckpointError("there is no run in runs/ yet; train one with `python train.py`, or name one with --run")
+    return runs[-1].parent
+
+
+def free_name(folder: Path, prompt: str, seed: int, taken: set[str]) -> str:
+    """A file name that tells the prompt and the seed; prompts that shorten to the same name get a number."""
+    name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
+    name, number = f"{name}-seed{seed}", 2
+    unique = name
+    while unique in taken:
+        unique, number = f"{name}-{number}", number + 1
+    taken.add(unique)
+    return unique
+
+
+def main() -> None:
+    options = parse()
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        run = options.run or newest_run()
+        model = TextToVideo.from_pretrained(run, options.device or default_device())
+        model.text.warn_of_unknown_words([*options.prompts, options.negative])
+        options.out.mkdir(parents=True, exist_ok=True)
+        taken: set[str] = set()
+        for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
+            prompts = options.prompts[first : first + options.batch]
+            sampling = {k: getattr(options, k) for k in ("frames", "height", "width", "steps", "sampler", "guidance")}
+            videos = model.generate(prompts, options.negative, [options.seed] * len(prompts), **sampling)
+            for prompt, frames in zip(prompts, to_frames(videos), strict=True):
+                name, fps = free_name(options.out, prompt, options.seed, taken), options.fps or model.config.fps
+                frames = enlarge(frames, options.upscale)
+                write_video(options.out / f"{name}.mp4", frames, fps)
+                write_gif(options.out / f"{name}.gif", frames, fps)
+                tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
+    except (CheckpointError, ValueError) as error:
+        sys.exit(f"generate.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

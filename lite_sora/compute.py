@@ -1,0 +1,49 @@
+"""How much computing a training run takes, and how fast a machine can be: FLOPs and peaks, the two halves of MFU.
+
+FLOPs are counted on torch's "meta" device, where tensors have shapes and no values, so any model can be counted in a
+moment. A multiply-add is two FLOPs (the papers' "Gflops" are often multiply-adds: half of that).
+"""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+# Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice as high).
+GPU_PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "H800": 989e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "4090": 165.2e12,
+    "3090": 71e12,
+}
+
+
+def training_flops(model: nn.Module, latents: tuple[int, ...], words: int) -> int:
+    """FLOPs of one forward and backward pass over one sample: model FLOPs, without what recomputation would add.
+
+    model is a TextToVideo, latents the shape (C, T, H, W), words the number of tokens of its caption.
+    """
+    with torch.device("meta"):
+        copy = type(model)(model.config, model.text.tokenizer)
+    x = torch.empty(1, *latents, device="meta")
+    t, ids = torch.empty(1, device="meta"), torch.ones(1, words, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        copy.denoiser(x, t, copy.text(ids)).sum().backward()
+    return counter.get_total_flops()
+
+
+def known_peak(device: torch.device, precision: str) -> float | None:
+    """The device's peak FLOP/s: a GPU's bf16 peak by its datasheet, a CPU's by a quick measurement; None if unknown."""
+    if device.type == "cuda" and precision == "bf16":
+        name = torch.cuda.get_device_name(device)
+        return next((peak for part, peak in GPU_PEAKS.items() if part in name), None)
+    if device.type == "cpu":
+        from lite_sora.training.distribution import matmul_flops
+
+        return matmul_flops(torch.bfloat16 if precision == "bf16" else torch.float32)
+    return None

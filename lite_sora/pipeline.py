@@ -1,0 +1,183 @@
+"""TextToVideo: text encoder, denoiser, autoencoder, objective and sampler in one object that saves, loads and generates.
+
+model = TextToVideo.from_pretrained("runs/toy")
+video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from lite_sora.autoencoders.pixel import PixelAutoencoder
+from lite_sora.denoisers.dit import DiT, DiTConfig
+from lite_sora.diffusion.objective import Objective
+from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.samplers import SAMPLERS, guided, time_grid
+from lite_sora.seeds import normal, seed_of
+from lite_sora.text import Text, TextEncoder
+
+DENOISERS = {"dit": (DiT, DiTConfig)}
+AUTOENCODERS = {"pixel": PixelAutoencoder}
+
+
+class CheckpointError(ValueError):
+    """A folder that holds no model that can be loaded; the message says what is missing or wrong."""
+
+
+@dataclass
+class TextToVideoConfig:
+    """Everything but the weights and the vocabulary; saved as config.json."""
+
+    denoiser: str = "dit"
+    denoiser_config: dict = field(default_factory=dict)
+    autoencoder: str = "pixel"
+    text_width: int = 128
+    text_depth: int = 1
+    text_length: int = 32
+    objective: Objective = field(default_factory=Objective)
+    # what generation does unless told otherwise: the size that the model was trained at, and how to sample
+    frames: int = 8
+    height: int = 32
+    width: int = 32
+    fps: float = 8.0
+    sampler: str = "euler"
+    steps: int = 16
+    guidance: float = 2.0
+    training: dict = field(default_factory=dict)  # the settings of the run that it comes from
+
+
+class TextToVideo(nn.Module):
+    def __init__(self, config: TextToVideoConfig, tokenizer: Tokenizer):
+        super().__init__()
+        self.config = config
+        self.objective = config.objective
+        self.autoencoder = AUTOENCODERS[config.autoencoder]()
+        self.text = TextEncoder(tokenizer, config.text_width, config.text_depth, length=config.text_length)
+        network, network_config = DENOISERS[config.denoiser]
+        self.denoiser = network(
+            network_config(
+                channels=self.autoencoder.latent_channels, text_width=config.text_width, **config.denoiser_config
+            )
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    # ------------------------------------------------------------ training
+
+    def forward(self, latents: Tensor, noise: Tensor, t: Tensor, ids: Tensor) -> Tensor:
+        """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,), token ids (B, L)."""
+        text = self.text(ids)
+        return self.objective.loss(lambda x_t, t: self.denoiser(x_t, t, text), latents, noise, t)
+
+    # ------------------------------------------------------------ generation
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: list[str],
+        negative: str = "",
+        seeds: list[int] | None = None,
+        frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        steps: int | None = None,
+        sampler: str | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained.
+
+        A seed belongs to a prompt: the same prompt and seed give the same video, whatever else is in the batch.
+        """
+        config = self.config
+        shape = (frames or config.frames, height or config.height, width or config.width)
+        for size, factor, flag in zip(shape, self.autoencoder.downsample, ("frames", "height", "width"), strict=True):
+            if size % factor:
+                raise ValueError(f"--{flag} {size} does not divide by {factor}, what the autoencoder shrinks it by")
+        shape = [size // factor for size, factor in zip(shape, self.autoencoder.downsample, strict=True)]
+        seeds = seeds if seeds is not None else [0] * len(prompts)
+        # noise is drawn on the CPU, so that a seed means the same on every device
+        x = normal(seeds, (self.autoencoder.latent_channels, *shape)).to(self.device)
+        fresh = (seed_of(seed, "sampler", step) for step in range(10**9) for seed in seeds)
+
+        path = PATHS[self.objective.path]
+        times = time_grid(steps or config.steps, self.objective.shift).to(self.device)
+        guidance = config.guidance if guidance is None else guidance
+        denoise = guided(self._denoise(prompts), self._denoise([negative] * len(prompts)), guidance)
+        x = SAMPLERS[sampler or config.sampler](
+            denoise, x, times, path, lambda: normal([next(fresh) for _ in seeds], x.shape[1:]).to(self.device)
+        )
+        return self.autoencoder.decode(x)
+
+    def _denoise(self, prompts: list[str]):
+        text: Text = self.text(self.text.tokenize(prompts).to(self.device))
+        return lambda x_t, t: self.objective.x_and_noise(lambda x_t, t: self.denoiser(x_t, t, text), x_t, t)
+
+    # ------------------------------------------------------------ saving and loading
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(
+            folder / "config.json", lambda path: path.write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        )
+        write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        write_whole(folder / "model.safetensors", lambda path: save_file(weights, path))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "TextToVideo":
+        """Loads a run folder, or a model of the Hugging Face hub by its id ("name/model"). Only json and safetensors
+        are read, so nothing in a checkpoint is ever executed. Raises CheckpointError."""
+        folder = _folder_or_hub(folder)
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise CheckpointError(
+                    f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run"
+                )
+        try:
+            settings = json.loads((folder / "config.json").read_text())
+            settings["objective"] = Objective(**settings["objective"])
+            config = TextToVideoConfig(**settings)
+            model = cls(config, Tokenizer.from_file(str(folder / "tokenizer.json")))
+        except Exception as error:  # whatever a strange file makes of it
+            raise CheckpointError(
+                f"{folder}/config.json does not describe a model of this version ({error})"
+            ) from error
+        try:
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (SafetensorError, RuntimeError) as error:
+            raise CheckpointError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
+        return model.to(device).eval()
+
+
+def write_whole(path: Path, write) -> None:
+    """Calls write(temporary path) and moves the result to `path`: a reader sees the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    part.replace(path)
+
+
+def _folder_or_hub(name: Path | str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    text = str(name)
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not (Path(text).parent).is_dir():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(text, allow_patterns=["config.json", "tokenizer.json", "model.safetensors"]))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            raise CheckpointError(
+                f"{text} is no folder here and could not be fetched from the hub ({error})"
+            ) from error
+    raise CheckpointError(f"{text}: there is no such folder; train one with `python train.py`, or name a hub id")

@@ -1,0 +1,113 @@
+"""Everything that is put on a model from outside: device, processes, precision, compilation. Nothing else in lite_sora
+knows that there is more than one process.
+
+`torchrun --nproc-per-node 2 train.py` starts two processes; torch.distributed carries gradients between them.
+"""
+
+import os
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def default_device() -> str:
+    """cuda where there is one, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that train together; one of one, unless torchrun started it."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """True in the one process that prints and writes."""
+        return self.rank == 0
+
+    def gather(self, values: Tensor) -> Tensor:
+        """All processes' values (N,) one after another, (world * N,), in each of them."""
+        if self.world == 1:
+            return values
+        rows = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(rows, values.contiguous())
+        return torch.cat(rows)
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def join(device: str | None) -> Processes:
+    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone."""
+    device = device or default_device()
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        return Processes(0, 1, torch.device(device))
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return Processes(dist.get_rank(), world, torch.device(device))
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def parallelize(model: nn.Module, processes: Processes, compiled: bool) -> nn.Module:
+    """The model that training calls: compiled if asked for, its gradients averaged over all processes."""
+    if compiled:
+        model = torch.compile(model)
+    if processes.world > 1:
+        model = DistributedDataParallel(
+            model, device_ids=[processes.device] if processes.device.type == "cuda" else None
+        )
+    return model
+
+
+def without_averaging(model: nn.Module):
+    """A context in which gradients stay in this process: for all but the last part of an accumulated batch."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+# ---------------------------------------------------------------- precision
+
+
+def choose_precision(device: torch.device) -> str:
+    """ "bf16" where it pays, else "fp32". A GPU says whether it can; a CPU is timed, since many only pretend to."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu":
+        return "bf16" if matmul_flops(torch.bfloat16, 256) > 1.5 * matmul_flops(torch.float32, 256) else "fp32"
+    return "fp32"
+
+
+def autocast(device: torch.device, precision: str):
+    """The context that a forward pass runs in: matmuls in bf16, or everything in fp32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 5) -> float:
+    """The FLOP/s of the fastest of a few square matmuls."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(tries):
+        start = time.perf_counter()
+        a @ b
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

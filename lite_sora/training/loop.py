@@ -1,0 +1,371 @@
+"""Trains a text-to-video denoiser: one loop, from top to bottom. `python train.py` calls `train`."""
+
+import copy
+import json
+import math
+import signal
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lite_sora.compute import known_peak, training_flops
+from lite_sora.data.clip import Clip, read_manifest
+from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.data.toy import write_toy_dataset
+from lite_sora.data.video import enlarge, mosaic, sheet, write_gif
+from lite_sora.denoisers.dit import SIZES
+from lite_sora.diffusion.objective import PRESETS
+from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
+from lite_sora.seeds import normal, seed_of, uniform
+from lite_sora.text import build_tokenizer
+from lite_sora.training import distribution
+from lite_sora.training.checkpoint import load_state, save_state
+from lite_sora.training.metrics import Metrics, loss_by_time, plot_curves
+from lite_sora.training.muon import Muon, split_parameters
+from lite_sora.training.settings import TrainSettings
+
+MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot start or go on; the message says why and what to change."""
+
+
+def train(settings: TrainSettings, given: dict) -> Path:
+    """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
+    processes = distribution.join(settings.device)
+    torch.manual_seed(settings.seed)
+    if settings.resume:
+        folder = Path(settings.resume)
+        settings = replace(saved_settings(folder), **given)
+    else:
+        folder = new_folder(settings, processes)
+
+    # ---- data
+    manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
+    clips = [clip for clip in read_manifest(manifest, settings.allow_outside) if clip.split in (None, "train")]
+    if not clips:
+        raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
+    dataset = VideoDataset(clips, manifest.parent, settings.frames, settings.height, settings.width, settings.fps)
+    skipped = set(dataset.preload(int(settings.cache_gib * 2**30), processes.first))
+    if not len(dataset):
+        raise TrainingError(f"none of the {len(clips)} clips of {manifest} can be used; the first: {min(skipped)}")
+
+    # ---- model
+    if settings.precision == "auto":
+        settings.precision = distribution.choose_precision(processes.device)
+    state = None
+    if settings.resume:
+        model = TextToVideo.from_pretrained(folder)
+        state = load_state(folder)
+        model.load_state_dict(state["model"])
+    else:
+        tokenizer = build_tokenizer(caption for clip in dataset.clips for caption in clip.all_captions)
+        model = TextToVideo(model_config(settings), tokenizer)
+    model.config.training = asdict(settings)
+    model.to(processes.device).train()
+    average = copy.deepcopy(model).eval().requires_grad_(False)  # EMA of the weights: what is saved and sampled
+    optimizers = make_optimizers(model, settings)
+    step, bad_steps = 0, 0
+    if state:
+        average.load_state_dict(state["average"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        step = state["step"]
+        if step >= settings.steps:
+            raise TrainingError(f"{folder} is at step {step} already; pass --steps with a larger number to go on")
+    parallel = distribution.parallelize(model, processes, settings.compile)
+
+    metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
+    peak = known_peak(processes.device, settings.precision)
+    latent_shape = latent_size(model)
+    words = max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in dataset.clips[:256])
+    flops = settings.batch_size * training_flops(model, latent_shape, words)
+    tokens = settings.batch_size * math.prod(n // p for n, p in zip(latent_shape[1:], settings.patch, strict=True))
+
+    # ---- the loop
+    order = TrainingOrder(
+        len(dataset), settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
+    )
+    bar = tqdm(total=settings.steps, initial=step, desc="training", unit="step", disable=not processes.first)
+    clock = time.perf_counter()
+    with OrderlyStop() as stop:
+        for batch in batches(dataset, order, settings.workers):
+            skipped.update(batch.skipped)
+            rate = learning_rate(settings, step)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak_lr"] * rate
+
+            losses, times = [], []
+            parts = torch.arange(len(batch)).chunk(settings.accumulate)
+            for number, part in enumerate(parts, 1):
+                x, noise, t, ids = training_inputs(model, batch, part.tolist(), settings, processes.device)
+                with distribution.autocast(processes.device, settings.precision):
+                    if number < len(parts):
+                        with distribution.without_averaging(parallel):
+                            loss = parallel(x, noise, t, ids)
+                            (loss.sum() / len(batch)).backward()
+                    else:
+                        loss = parallel(x, noise, t, ids)
+                        (loss.sum() / len(batch)).backward()
+                losses.append(loss.detach())
+                times.append(t)
+
+            # every process sees every sample's loss, and so takes the same decisions
+            losses, times = processes.gather(torch.cat(losses)), processes.gather(torch.cat(times))
+            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            finite = bool(losses.isfinite().all()) and bool(norm.isfinite())
+            if finite:
+                for optimizer in optimizers:
+                    optimizer.step()
+                update_average(average, model, min(settings.ema, (1 + step) / (10 + step)))
+            model.zero_grad(set_to_none=True)
+            bad_steps = 0 if finite else bad_steps + 1
+            step += 1
+
+            seconds, clock = time.perf_counter() - clock, time.perf_counter()
+            if metrics:
+                line = {
+                    "step": step,
+                    "loss": losses.mean().item() if finite else None,
+                    "loss_by_time": loss_by_time(losses, times) if finite else [None] * 4,
+                    "grad_norm": norm.item() if finite else None,
+                    "lr": settings.lr * rate,
+                    "skipped": not finite,
+                    "clips_per_second": settings.batch_size / seconds,
+                    "tokens_per_second": tokens / seconds,
+                    "flops_per_second": flops / seconds,
+                    "mfu": flops / seconds / (peak * processes.world) if peak else None,
+                }
+                metrics.write(line)
+                show(bar, line)
+            if bad_steps == MOST_BAD_STEPS:
+                raise TrainingError(
+                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
+                    "try a lower --lr, a longer --warmup, a lower --clip, or --precision fp32"
+                )
+            asked = processes.gather(torch.tensor([float(stop.asked)], device=processes.device)).max() > 0
+            last = step == settings.steps or asked or step == settings.stop_after
+            if processes.first and (last or step % settings.checkpoint_every == 0):
+                checkpoint(folder, model, average, optimizers, step)
+            if (
+                processes.first
+                and settings.sample_every
+                and (step == settings.steps or step % settings.sample_every == 0)
+            ):
+                save_samples(folder, step, model, average, dataset, metrics)
+            clock = time.perf_counter()
+            if last:
+                break
+    bar.close()
+
+    # ---- the end
+    if metrics:
+        metrics.close()
+        finish(folder, settings, average, step, skipped, sample_prompts(dataset.clips)[0])
+    processes.wait()
+    distribution.leave()
+    return folder
+
+
+# ---------------------------------------------------------------- before the loop
+
+
+def saved_settings(folder: Path) -> TrainSettings:
+    """The settings that a run was started with, from its config.json."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")
+    known = TrainSettings.__dataclass_fields__
+    return TrainSettings(**{k: v for k, v in json.loads(path.read_text())["training"].items() if k in known})
+
+
+def new_folder(settings: TrainSettings, processes: distribution.Processes) -> Path:
+    """The folder for a new run; one that holds a run already is never written to."""
+    name = Path(settings.data).resolve().parent.name if settings.data else "toy"
+    folder = Path(settings.out or f"runs/{name}")
+    if settings.out and (folder / "config.json").exists():
+        raise TrainingError(f"{folder} holds a run already; --resume {folder} goes on with it, or choose another --out")
+    number = 2
+    while (folder / "config.json").exists():
+        folder, number = Path(f"runs/{name}-{number}"), number + 1
+    processes.wait()  # all have looked before the first one writes
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> Path:
+    """The toy world on disk; written by the first process if it is not there yet."""
+    name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
+    folder = Path("data") / name
+    if processes.first:
+        write_toy_dataset(folder, settings.toy_clips, settings.toy_corner)
+    processes.wait()
+    return folder / "manifest.jsonl"
+
+
+def model_config(settings: TrainSettings) -> TextToVideoConfig:
+    """What to build. Raises TrainingError where sizes and patches do not fit."""
+    for flag, size, patch in zip(
+        ("frames", "height", "width"), (settings.frames, settings.height, settings.width), settings.patch, strict=True
+    ):
+        if size % patch:
+            raise TrainingError(
+                f"--{flag} {size} does not divide by {patch}, the patch (--patch {' '.join(map(str, settings.patch))})"
+            )
+    parts = {k: getattr(settings, k) for k in ("path", "prediction", "weighting", "time", "shift")}
+    objective = replace(PRESETS[settings.objective], **{k: v for k, v in parts.items() if v is not None})
+    width, depth, heads = SIZES[settings.size]
+    return TextToVideoConfig(
+        denoiser=settings.denoiser,
+        denoiser_config={"patch": settings.patch, "width": width, "depth": depth, "heads": heads},
+        text_depth=settings.text_depth,
+        text_width=width,
+        objective=objective,
+        frames=settings.frames,
+        height=settings.height,
+        width=settings.width,
+        fps=settings.fps,
+    )
+
+
+def latent_size(model: TextToVideo) -> tuple[int, int, int, int]:
+    """(C, T, H, W) of the latents that the model trains on."""
+    config, factors = model.config, model.autoencoder.downsample
+    sizes = (config.frames, config.height, config.width)
+    return model.autoencoder.latent_channels, *(size // factor for size, factor in zip(sizes, factors, strict=True))
+
+
+def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.optim.Optimizer]:
+    """AdamW; or Muon for the matrices inside blocks and AdamW for the rest. Each group knows its highest learning rate."""
+    matrices, rest = split_parameters(model) if settings.optimizer == "muon" else ([], list(model.parameters()))
+    optimizers = [torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay)]
+    if matrices:
+        optimizers.append(Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+# ---------------------------------------------------------------- in the loop
+
+
+def training_inputs(model: TextToVideo, batch, part: list[int], settings: TrainSettings, device) -> tuple[Tensor, ...]:
+    """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L) of a part of a batch; all chance comes from its seeds."""
+    seeds = [batch.seeds[i] for i in part]
+    with torch.no_grad():
+        x = model.autoencoder.encode(to_model_range(batch.video[part].to(device, non_blocking=True)))
+    noise = normal(seeds, x.shape[1:], device)
+    t = model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds])).to(device)
+    dropped = uniform([seed_of(seed, "dropout") for seed in seeds]) < settings.caption_dropout
+    captions = ["" if empty else batch.captions[i] for i, empty in zip(part, dropped.tolist(), strict=True)]
+    return x, noise, t, model.text.tokenize(captions).to(device)
+
+
+def learning_rate(settings: TrainSettings, step: int) -> float:
+    """The share of the highest rate at a step: warm-up, a plateau, and a fall to 0 over the last `decay` of all steps,
+    as a line or half a cosine."""
+    rate = min(1.0, (step + 1) / max(1, settings.warmup))
+    left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)  # 1 where the fall begins, 0 at the end
+    if settings.schedule == "constant" or left >= 1:
+        return rate
+    return rate * (left if settings.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * model."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def show(bar: tqdm, line: dict) -> None:
+    loss = f"{line['loss']:.4f}" if line["loss"] is not None else "not finite"
+    post = {"loss": loss, "clips/s": f"{line['clips_per_second']:.0f}", "tokens/s": f"{line['tokens_per_second']:.0f}"}
+    post["GFLOP/s"] = f"{line['flops_per_second'] / 1e9:.0f}"
+    if line["mfu"]:
+        post["MFU"] = f"{line['mfu']:.0%}"
+    bar.set_postfix(post, refresh=False)
+    bar.update()
+
+
+class OrderlyStop:
+    """Ctrl-C (or SIGTERM) asks for a stop after the running step; a second one stops at once."""
+
+    def __enter__(self):
+        self.asked = False
+        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def checkpoint(folder: Path, model: TextToVideo, average: TextToVideo, optimizers: list, step: int) -> None:
+    average.config = model.config
+    average.save_pretrained(folder)
+    weights = {"model": model.state_dict(), "average": average.state_dict()}
+    save_state(folder, weights | {"step": step, "optimizers": [optimizer.state_dict() for optimizer in optimizers]})
+
+
+def save_samples(
+    folder: Path, step: int, model: TextToVideo, average: TextToVideo, dataset: VideoDataset, metrics
+) -> None:
+    """Sheets (prompt × frames) and a GIF from fixed prompts and seeds: with the raw weights, and with their average."""
+    prompts = sample_prompts(dataset.clips)
+    samples = folder / "samples"
+    samples.mkdir(exist_ok=True)
+    for name, network in (("raw", model), ("ema", average)):
+        network.eval()
+        rows = list(to_frames(network.generate(prompts, seeds=list(range(len(prompts))))))
+        picture = sheet(rows, prompts)
+        picture.save(samples / f"{step:06d}-{name}.png")
+        metrics.picture(f"samples/{name}", picture, step)
+        if name == "ema":
+            write_gif(samples / f"{step:06d}.gif", enlarge(mosaic(rows), 1), network.config.fps)
+    model.train()
+
+
+def sample_prompts(clips: list[Clip], count: int = 8) -> list[str]:
+    """The same few captions of a dataset each time, spread over it."""
+    captions = sorted({clip.caption for clip in clips if clip.caption.strip()})
+    return captions[:: max(1, len(captions) // count)][:count]
+
+
+# ---------------------------------------------------------------- after the loop
+
+
+def finish(
+    folder: Path, settings: TrainSettings, average: TextToVideo, step: int, skipped: set[str], prompt: str
+) -> None:
+    """Says what there is now, and what to do next."""
+    if skipped:
+        (folder / "skipped.txt").write_text("\n".join(sorted(skipped)) + "\n")
+        print(
+            f"{len(skipped)} clips could not be used (all of them: {folder}/skipped.txt):",
+            *sorted(skipped)[:5],
+            sep="\n  ",
+        )
+    curves = plot_curves(folder)
+    if step < settings.steps:
+        print(f"stopped at step {step} of {settings.steps}, and saved; go on with: python train.py --resume {folder}")
+        return
+    print(f"weights: {folder}/model.safetensors   curves: {curves}   samples: {folder}/samples/")
+    if settings.data is None and settings.adherence_clips:
+        from lite_sora.evaluation.adherence import measure, report
+
+        result = measure(average, settings.toy_corner, settings.adherence_clips)
+        (folder / "adherence.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(report(result))
+    print(f'try: python generate.py "{prompt if settings.data else "a red circle moving right"}" --run {folder}')

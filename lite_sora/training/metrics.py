@@ -1,0 +1,105 @@
+"""What a run tells about itself while it trains: metrics.jsonl, curves, sample sheets, TensorBoard if asked for."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+TIME_BINS = 4  # the loss is also told apart by t: [0, 1/4), [1/4, 1/2), ...
+
+
+def loss_by_time(losses: Tensor, t: Tensor) -> list[float | None]:
+    """The mean loss in each quarter of [0, 1], None where the batch has no t; losses and t (B,)."""
+    bins = (t * TIME_BINS).long().clamp(max=TIME_BINS - 1)
+    return [losses[bins == k].mean().item() if (bins == k).any() else None for k in range(TIME_BINS)]
+
+
+class Metrics:
+    """A line per step in metrics.jsonl. After a crash, lines past the checkpoint are dropped: they will come again."""
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool):
+        self.path = folder / "metrics.jsonl"
+        kept = [line for line in read_lines(self.path) if line["step"] <= step]
+        part = self.path.with_name(self.path.name + ".part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        os.replace(part, self.path)
+        self.file = self.path.open("a", buffering=1)
+        self.board = _tensorboard(folder, step) if tensorboard else None
+
+    def write(self, line: dict) -> None:
+        self.file.write(json.dumps(line) + "\n")
+        if self.board:
+            for key, value in line.items():
+                if isinstance(value, (int, float)) and key != "step":
+                    self.board.add_scalar(key, value, line["step"])
+
+    def picture(self, name: str, picture, step: int) -> None:
+        if self.board:
+            self.board.add_image(name, np.asarray(picture), step, dataformats="HWC")
+
+    def close(self) -> None:
+        self.file.close()
+        if self.board:
+            self.board.close()
+
+
+def _tensorboard(folder: Path, step: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SystemExit("--tensorboard needs the tensorboard package: pip install tensorboard") from None
+    return SummaryWriter(folder / "tensorboard", purge_step=step + 1)
+
+
+def read_lines(path: Path) -> list[dict]:
+    """The lines of metrics.jsonl, without one that was cut off at the end."""
+    lines = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def plot_curves(folder: Path) -> Path:
+    """curves.png from metrics.jsonl: the loss, the loss by t, the learning rate and the gradient's norm."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    lines = read_lines(folder / "metrics.jsonl")
+    steps = np.array([line["step"] for line in lines])
+    figure, ((total, by_time), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
+    values = _column(lines, "loss")
+    total.plot(steps, values, color="0.8", linewidth=0.7)
+    total.plot(steps, _smooth(values), color="C0")
+    total.set(title="loss", yscale="log")
+    for k in range(TIME_BINS):
+        values = np.array([line["loss_by_time"][k] if line["loss_by_time"][k] else np.nan for line in lines], float)
+        by_time.plot(steps, _smooth(values), label=f"t in [{k / TIME_BINS:g}, {(k + 1) / TIME_BINS:g})")
+    by_time.set(title="loss by time (0 = data, 1 = noise)", yscale="log")
+    by_time.legend()
+    rate.plot(steps, _column(lines, "lr"))
+    rate.set(title="learning rate", xlabel="step")
+    norm.plot(steps, _smooth(_column(lines, "grad_norm")))
+    norm.set(title="gradient norm", xlabel="step", yscale="log")
+    path = folder / "curves.png"
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _column(lines: list[dict], key: str) -> np.ndarray:
+    return np.array([np.nan if line[key] is None else line[key] for line in lines], float)
+
+
+def _smooth(values: np.ndarray, window: int = 25) -> np.ndarray:
+    """A running mean that ignores what is missing."""
+    there = np.isfinite(values)
+    sums = np.cumsum(np.where(there, values, 0)), np.cumsum(there)
+    total, count = (s - np.concatenate([np.zeros(window), s[:-window]])[: len(s)] for s in sums)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

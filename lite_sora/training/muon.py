@@ -1,0 +1,65 @@
+"""Muon: momentum whose matrices are made orthogonal before they are applied (Jordan et al. 2024; scaled to AdamW's step
+size as in 2502.16982, eq. 4), for the weight matrices inside transformer blocks; AdamW takes all the rest.
+
+torch.optim.Muon does the same in bfloat16, which processors without bf16 units compute a hundred times slower than
+float32. This one stays in the gradient's type, and orthogonalises matrices of one shape together.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Matrices (K, M, N) with all singular values near 1 and the same singular vectors: U S V^T → about U V^T.
+
+    Newton-Schulz iteration with Jordan's quintic: each step maps a singular value s to 3.4445 s - 4.775 s^3 + 2.0315 s^5,
+    which takes any s in (0, 1] to between 0.7 and 1.2 without a decomposition.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """For 2D weights only. A step's root mean square is 0.2 lr, about that of AdamW, whatever the matrix's shape."""
+
+    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    by_shape.setdefault(weight.shape, []).append(weight)
+            for shape, weights in by_shape.items():
+                updates = torch.stack([self._nesterov(weight, group["momentum"]) for weight in weights])
+                scale = group["lr"] * 0.2 * math.sqrt(max(shape))
+                for weight, update in zip(weights, orthogonalize(updates), strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
+
+    def _nesterov(self, weight: nn.Parameter, momentum: float) -> Tensor:
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        state["momentum"].lerp_(weight.grad, 1 - momentum)
+        return weight.grad.lerp(state["momentum"], momentum)
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(weight matrices inside blocks, all the rest): Muon is for the first, AdamW for the second.
+
+    A block's modulation sees one vector a sample, not one a token, and stays with AdamW.
+    """
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        inside = "blocks." in name and "modulation" not in name
+        (matrices if inside and weight.dim() == 2 else rest).append(weight)
+    return matrices, rest

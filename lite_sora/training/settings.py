@@ -1,0 +1,128 @@
+"""The settings of a training run. Each field is a flag of train.py, and all are saved in the run's config.json."""
+
+from argparse import SUPPRESS
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from lite_sora.data.toy import CORNERS
+from lite_sora.denoisers.dit import SIZES
+from lite_sora.diffusion.objective import PRESETS
+
+
+def flag(default: Any, text: str, **more) -> Any:
+    """A dataclass field with a help text."""
+    make = {"default_factory": lambda: list(default)} if isinstance(default, list) else {"default": default}
+    return field(**make, metadata={"help": text} | more)
+
+
+@dataclass
+class TrainSettings:
+    # where things are
+    out: str | None = flag(
+        None, "run folder (default: runs/toy, or runs/<manifest's folder> with --data; -2, -3, … if taken)"
+    )
+    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
+    data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
+    allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
+    toy_corner: str = flag(
+        "default", "the part of the toy world to train on: one shape over black, or all of it", choices=list(CORNERS)
+    )
+    toy_clips: int = flag(2048, "clips of the toy world")
+
+    # what the model sees
+    frames: int = flag(8, "frames of a clip")
+    height: int = flag(32, "height in pixels")
+    width: int = flag(32, "width in pixels")
+    fps: float = flag(8.0, "frames a second that clips are sampled at")
+
+    # the model
+    denoiser: str = flag("dit", "the transformer", choices=["dit"])
+    size: str = flag("toy", "its size", choices=list(SIZES))
+    patch: list[int] = flag([2, 8, 8], "its patches: frames, height, width")
+    autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
+    text_depth: int = flag(1, "transformer blocks of the text encoder")
+
+    # the objective: a preset, and parts that differ from it
+    objective: str = flag("sit", "a published combination", choices=list(PRESETS))
+    path: str | None = flag(None, "linear, gvp, vp or cosine")
+    prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
+    weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
+    time: str | None = flag(None, "the density that t is drawn from: uniform, logit-normal, mode, cosmap or edm")
+    shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
+
+    # the optimiser
+    steps: int = flag(1000, "optimiser steps")
+    batch_size: int = flag(64, "clips a step, over all processes")
+    accumulate: int = flag(1, "parts that each process computes its share of a batch in, to save memory")
+    optimizer: str = flag(
+        "muon", "muon for the matrices inside blocks and adamw for the rest, or adamw", choices=["muon", "adamw"]
+    )
+    lr: float = flag(7e-3, "AdamW's highest learning rate")
+    muon_lr: float = flag(0.04, "Muon's highest learning rate")
+    warmup: int = flag(50, "steps until the highest learning rate")
+    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
+    decay: float = flag(0.4, "the share of the steps at the end over which it falls to 0")
+    weight_decay: float = flag(0.01, "AdamW's weight decay")
+    clip: float = flag(1.0, "largest norm of the gradient")
+    ema: float = flag(0.99, "decay of the moving average of the weights, after its warm-up")
+    caption_dropout: float = flag(0.1, "share of captions that are emptied, for classifier-free guidance")
+    seed: int = flag(0, "seed of everything random")
+
+    # the machine
+    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
+    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
+    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
+    workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
+    cache_gib: float = flag(2.0, "memory for decoded clips")
+
+    # what is kept
+    checkpoint_every: int = flag(250, "steps between checkpoints")
+    sample_every: int = flag(250, "steps between sample sheets; 0 for none")
+    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
+    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
+    adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
+
+
+FREE_ON_RESUME = {
+    "resume",
+    "steps",
+    "device",
+    "workers",
+    "cache_gib",
+    "checkpoint_every",
+    "sample_every",
+    "stop_after",
+} | {
+    "tensorboard",
+    "adherence_clips",
+}
+
+
+def parse(arguments: list[str], description: str) -> tuple[TrainSettings, dict[str, Any]]:
+    """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(TrainSettings, description=description)
+    settings = parser.parse_args_into_dataclasses(arguments)[0]
+    for action in parser._actions:  # once more without defaults: what is left was given
+        action.default = SUPPRESS
+    given = vars(parser.parse_args(arguments))
+    for name, least in {
+        "steps": 1,
+        "batch_size": 1,
+        "accumulate": 1,
+        "frames": 1,
+        "checkpoint_every": 1,
+        "toy_clips": 32,
+    }.items():
+        if getattr(settings, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(settings, name)}")
+    if settings.lr <= 0 or settings.fps <= 0:
+        parser.error("--lr and --fps must be above 0")
+    if len(settings.patch) != 3:
+        parser.error("--patch takes three numbers: frames, height, width")
+    if given.keys() & {"resume"} and (changed := given.keys() - FREE_ON_RESUME):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
+        parser.error(f"{names} cannot change in a run that is resumed; leave it out, or start a new run")
+    assert given.keys() <= {item.name for item in fields(TrainSettings)}
+    return settings, given

@@ -1,0 +1,54 @@
+"""Muon: orthogonal updates, of AdamW's size, for block matrices only."""
+
+import torch
+from torch import nn
+
+from lite_sora.denoisers.dit import DiT, DiTConfig
+from lite_sora.training.muon import Muon, orthogonalize, split_parameters
+
+
+def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values():
+    torch.manual_seed(0)
+    for shape in ((3, 16, 16), (2, 12, 40), (2, 40, 12)):
+        matrices = torch.randn(shape)
+        result = orthogonalize(matrices)
+        assert result.shape == matrices.shape
+        for before, after in zip(matrices, result, strict=True):
+            u, values, vt = torch.linalg.svd(before, full_matrices=False)
+            inside = u.T @ after @ vt.T  # diagonal where the singular vectors are the same
+            even = inside.diagonal()[values > 0.05 * values.max()]
+            assert even.min() > 0.6 and even.max() < 1.3
+            assert (inside - inside.diagonal().diag()).abs().max() < 1e-3
+
+
+def test_muon_finds_the_least_squares_solution():
+    torch.manual_seed(0)
+    goal, x = torch.randn(8, 6), torch.randn(256, 6)
+    layer = nn.Linear(6, 8, bias=False)
+    optimizer = Muon(layer.parameters(), lr=0.1)
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        loss = (layer(x) - x @ goal.T).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (layer.weight - goal).abs().max() < 0.05
+
+
+def test_a_step_is_about_a_fifth_of_the_learning_rate_in_root_mean_square():
+    torch.manual_seed(0)
+    for shape in ((64, 64), (32, 128), (128, 32)):
+        weight = nn.Parameter(torch.zeros(shape))
+        weight.grad = torch.randn(shape)
+        Muon([weight], lr=0.5).step()
+        assert 0.07 < weight.square().mean().sqrt() < 0.13
+
+
+def test_muon_gets_the_matrices_inside_blocks_and_nothing_else():
+    model = DiT(DiTConfig(width=48, depth=2, heads=2))
+    matrices, rest = split_parameters(model)
+    assert len(matrices) == 2 * 4  # qkv, out and two of the feed-forward network, in each block
+    assert len(matrices) + len(rest) == len(list(model.parameters()))
+    chosen = {id(weight) for weight in matrices}
+    for weight in (model.embed.weight, model.out.weight, model.blocks[0].modulation[-1].weight):
+        assert id(weight) not in chosen

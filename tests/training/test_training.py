@@ -1,0 +1,239 @@
+"""The training loop: exact resuming, orderly stops, crashes, bad losses, and what a run folder holds."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, run_train, tiny_flags
+
+from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.training import loop
+from lite_sora.training.checkpoint import load_state, save_state
+from lite_sora.training.loop import learning_rate
+from lite_sora.training.metrics import read_lines
+from lite_sora.training.settings import TrainSettings
+
+EXACT = ("step", "loss", "loss_by_time", "grad_norm", "lr")  # of a line of metrics: all but speeds
+
+
+def exact_metrics(folder):
+    return [[line[key] for key in EXACT] for line in read_lines(folder / "metrics.jsonl")]
+
+
+def assert_same_run(one, other):
+    a, b = load_state(one), load_state(other)
+    assert a["step"] == b["step"]
+    for part in ("model", "average"):
+        for name, value in a[part].items():
+            assert torch.equal(value, b[part][name]), f"{part}: {name} differs"
+    for one_optimizer, other_optimizer in zip(a["optimizers"], b["optimizers"], strict=True):
+        states = zip(one_optimizer["state"].values(), other_optimizer["state"].values(), strict=True)
+        assert all(torch.equal(first[key], second[key]) for first, second in states for key in first)
+    assert exact_metrics(one) == exact_metrics(other)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_resuming_gives_bit_identical_weights_and_metrics(toy, tmp_path, schedule):
+    flags = [*tiny_flags(toy), "--schedule", schedule, "--accumulate", "2"]
+    run_train(*flags, "--steps", "6", "--out", str(tmp_path / "whole"))
+    if schedule == "constant":  # a run that ended is made longer
+        run_train(*flags, "--steps", "3", "--out", str(tmp_path / "parts"))
+        run_train("--resume", str(tmp_path / "parts"), "--steps", "6")
+    else:  # a run that was stopped goes on, with the same schedule
+        run_train(*flags, "--steps", "6", "--stop-after", "3", "--out", str(tmp_path / "parts"))
+        assert load_state(tmp_path / "parts")["step"] == 3
+        run_train("--resume", str(tmp_path / "parts"), "--stop-after", "6")
+    assert len(exact_metrics(tmp_path / "whole")) == 6
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def start_process(*flags, cwd):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "train.py"), *flags]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_step(folder, step, process, seconds=120):
+    for _ in range(seconds * 20):
+        lines = read_lines(folder / "metrics.jsonl")
+        if lines and lines[-1]["step"] >= step:
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    raise AssertionError(f"step {step} did not come within {seconds} s")
+
+
+def test_kill_loses_at_most_what_came_after_the_last_checkpoint(toy, tmp_path):
+    flags = [*tiny_flags(toy), "--steps", "1000", "--schedule", "constant", "--checkpoint-every", "4"]
+    process = start_process(*flags, "--out", "run", cwd=tmp_path)
+    wait_for_step(tmp_path / "run", 6, process)
+    process.kill()
+    process.wait()
+    killed_at = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    saved = load_state(tmp_path / "run")["step"]
+    assert killed_at - 4 <= saved <= killed_at and saved % 4 == 0
+    TextToVideo.from_pretrained(tmp_path / "run")  # whole, not half-written
+    run_train("--resume", str(tmp_path / "run"), "--stop-after", str(saved + 4))
+    run_train(*flags, "--out", str(tmp_path / "whole"), "--stop-after", str(saved + 4))
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_ctrl_c_saves_and_says_so(toy, tmp_path):
+    flags = [*tiny_flags(toy), "--steps", "1000", "--checkpoint-every", "1000"]
+    process = start_process(*flags, "--out", "run", cwd=tmp_path)
+    wait_for_step(tmp_path / "run", 2, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "--resume run" in out
+    last = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    assert load_state(tmp_path / "run")["step"] == last
+
+
+def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(toy, tmp_path, monkeypatch):
+    real = TextToVideo.forward
+    calls = []
+
+    def sometimes_nan(self, *inputs):
+        calls.append(1)
+        loss = real(self, *inputs)
+        return loss * float("nan") if len(calls) in bad else loss
+
+    monkeypatch.setattr(TextToVideo, "forward", sometimes_nan)
+    bad = {2}
+    run_train(*tiny_flags(toy), "--steps", "3", "--out", str(tmp_path / "one"))
+    lines = read_lines(tmp_path / "one" / "metrics.jsonl")
+    assert [line["skipped"] for line in lines] == [False, True, False]
+    assert lines[1]["loss"] is None
+    assert all(value.isfinite().all() for value in load_state(tmp_path / "one")["model"].values())
+
+    calls.clear()
+    bad = set(range(3, 100))
+    with pytest.raises(loop.TrainingError, match="10 steps in a row.*--lr"):
+        run_train(*tiny_flags(toy), "--steps", "50", "--out", str(tmp_path / "many"))
+    assert read_lines(tmp_path / "many" / "metrics.jsonl")[-1]["step"] == 12
+
+
+def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
+    run_train(*tiny_flags(toy), "--steps", "4", "--sample-every", "2", "--out", str(tmp_path / "run"))
+    names = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    sheets = {f"samples/{step:06d}{kind}" for step in (2, 4) for kind in ("-raw.png", "-ema.png", ".gif")}
+    assert (
+        names
+        == {"config.json", "tokenizer.json", "model.safetensors", "state.pt", "metrics.jsonl", "curves.png"} | sheets
+    )
+    line = read_lines(tmp_path / "run" / "metrics.jsonl")[0]
+    assert line["mfu"] > 0 and line["flops_per_second"] > 0 and line["tokens_per_second"] > line["clips_per_second"]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["training"]["batch_size"] == 4
+    assert "generate.py" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_never_overwritten(toy, tmp_path):
+    run_train(*tiny_flags(toy), "--steps", "1", "--out", str(tmp_path / "run"))
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(loop.TrainingError, match="holds a run already"):
+        run_train(*tiny_flags(toy), "--steps", "1", "--out", str(tmp_path / "run"))
+    with pytest.raises(loop.TrainingError, match="at step 1 already"):
+        run_train("--resume", str(tmp_path / "run"))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_flags_that_cannot_change_on_resume_are_refused(toy, tmp_path, capsys):
+    run_train(*tiny_flags(toy), "--steps", "1", "--out", str(tmp_path / "run"))
+    with pytest.raises(SystemExit):
+        run_train("--resume", str(tmp_path / "run"), "--steps", "2", "--batch-size", "8")
+    assert "--batch-size" in capsys.readouterr().err
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.system, ("touch pwned",))
+
+
+def test_a_checkpoint_that_carries_code_is_refused(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.pt").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(CheckpointError, match="state.pt"):
+        load_state(tmp_path)
+    torch.save({"step": Malicious()}, tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="state.pt"):
+        load_state(tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_checkpoint_is_never_half_written(tmp_path, monkeypatch):
+    save_state(tmp_path, {"step": 1})
+
+    def breaks_off(state, path):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", breaks_off)
+    with pytest.raises(OSError):
+        save_state(tmp_path, {"step": 2})
+    assert load_state(tmp_path) == {"step": 1}
+
+
+def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(toy.parent, folder)
+    (folder / "videos" / "000000.mp4").write_bytes(b"")
+    (folder / "videos" / "000001.mp4").write_bytes(b"<html>not found</html>" * 50)
+    (folder / "videos" / "000002.mp4").unlink()
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    rows[3] |= {"caption": " ", "captions": []}
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for cache in ("1", "0"):  # decoded before training, and while training
+        run_train(
+            *tiny_flags(folder / "manifest.jsonl"),
+            "--steps",
+            "20",
+            "--cache-gib",
+            cache,
+            "--out",
+            str(tmp_path / cache),
+        )
+        skipped = (tmp_path / cache / "skipped.txt").read_text()
+        for name in ("000000.mp4", "000001.mp4", "000002.mp4", "toy-000003"):
+            assert name in skipped
+        assert "4 clips could not be used" in capsys.readouterr().out
+        assert len(read_lines(tmp_path / cache / "metrics.jsonl")) == 20
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--height", "30"], "--height 30 does not divide by 8"),
+        (["--frames", "7"], "--frames 7 does not divide"),
+        (["--frames", "16"], "too short for 16 frames"),
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--prediction", "magic"], "magic"),
+    ],
+)
+def test_bad_settings_name_the_flag_or_the_file(toy, tmp_path, flags, message):
+    with pytest.raises((loop.TrainingError, ValueError), match=message):
+        run_train(*tiny_flags(toy), "--steps", "1", "--out", str(tmp_path / "run"), *flags)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_learning_rate_warms_up_stays_and_falls():
+    settings = TrainSettings(steps=100, warmup=10, decay=0.5)
+    assert learning_rate(settings, 0) == pytest.approx(0.1)
+    assert learning_rate(settings, 9) == learning_rate(settings, 50) == 1.0
+    assert learning_rate(settings, 75) == pytest.approx(0.5)
+    settings.schedule = "cosine"
+    assert learning_rate(settings, 75) == pytest.approx(0.5)
+    assert learning_rate(settings, 60) > 0.8
+    settings.schedule = "constant"
+    assert learning_rate(settings, 99) == 1.0

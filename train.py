@@ -1,0 +1,32 @@
+"""Trains any stage of the pipeline: python train.py [STAGE] [--flags]. Without a stage, the denoiser.
+
+python train.py                                   the default: a toy world, from data to samples, in minutes
+python train.py --data my/manifest.jsonl          your own captioned clips
+python train.py --resume runs/toy --steps 2000    go on
+torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
+"""
+
+import sys
+
+from lite_sora.data.clip import ManifestError
+from lite_sora.pipeline import CheckpointError
+from lite_sora.training.loop import TrainingError, train
+from lite_sora.training.settings import parse
+
+STAGES = {"denoiser": train}
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    stage = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "denoiser"
+    if stage not in STAGES:
+        sys.exit(f"train.py: there is no stage {stage!r}; there is: {', '.join(STAGES)}")
+    settings, given = parse(arguments, __doc__)
+    try:
+        STAGES[stage](settings, given)
+    except (ManifestError, CheckpointError, TrainingError, ValueError) as error:
+        sys.exit(f"train.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
