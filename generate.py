@@ -1,4 +1,4 @@
-"""Prompts → videos: python generate.py "a red circle moving right" [--flags]. Writes an mp4 and a GIF for each prompt."""
+"""Prompts → videos: python generate.py "a red circle moving right" [--flags]. Writes an mp4 and a GIF for each."""
 
 import argparse
 import re

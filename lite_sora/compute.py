@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-# Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice as high).
+# Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice that).
 GPU_PEAKS = {
     "H100 PCIe": 756e12,
     "H100": 989e12,

@@ -1,4 +1,4 @@
-"""TextToVideo: text encoder, denoiser, autoencoder, objective and sampler in one object that saves, loads and generates.
+"""TextToVideo: text encoder, denoiser, autoencoder, objective and sampler in one object: save, load and generate.
 
 model = TextToVideo.from_pretrained("runs/toy")
 video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]

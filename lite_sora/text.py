@@ -25,7 +25,7 @@ class Text:
 
 
 def build_tokenizer(captions, most_words: int = 8192) -> Tokenizer:
-    """A word-level tokenizer (lower case, split at spaces and punctuation) with the most frequent words of `captions`."""
+    """A word-level tokenizer (lower case, split at spaces and punctuation) of the most frequent words in `captions`."""
     counts: dict[str, int] = {}
     tokenizer = _tokenizer({PAD: 0, UNKNOWN: 1, START: 2})
     for caption in captions:

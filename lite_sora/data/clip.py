@@ -4,6 +4,7 @@ Manifests are read and written a row at a time, so a file of millions of rows ne
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -48,11 +49,11 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
     if not path.is_file():
         raise ManifestError(f"{path}: there is no such manifest")
     folder = path.parent.resolve()
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 clip = _parse(line, f"{path}, line {number}")
-                if not allow_outside and not (folder / clip.video).resolve().is_relative_to(folder):
+                if not allow_outside and not _inside(folder, clip.video):
                     raise ManifestError(
                         f"{path}, line {number}: video {clip.video!r} lies outside the manifest's folder; "
                         "pass --allow-outside if you trust this manifest"
@@ -60,10 +61,17 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
                 yield clip
 
 
-def _parse(line: str, where: str) -> Clip:
+def _inside(folder: Path, video: str) -> bool:
+    try:
+        return (folder / video).resolve().is_relative_to(folder)
+    except (OSError, RuntimeError, ValueError):  # links that run in a circle; a zero byte in the name
+        return False
+
+
+def _parse(line: bytes, where: str) -> Clip:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for what is not UTF-8
         raise ManifestError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ManifestError(f'{where}: a row is a JSON object, like {{"id": …, "video": …, "caption": …}}')
@@ -73,20 +81,24 @@ def _parse(line: str, where: str) -> Clip:
         k: v for k, v in row.items() if k in KEYS and v is not None
     }
     wanted = {"id": str, "caption": str, "captions": list, "start": (int, float), "end": (int, float), "stats": dict}
+    wanted |= {"language": str, "split": str, "source": str}
     for key, kind in wanted.items():
         if key in row and (not isinstance(row[key], kind) or isinstance(row[key], bool)):
             raise ManifestError(f'{where}: "{key}" is {row[key]!r}, which is not of the right type')
     if not all(isinstance(caption, str) for caption in row.get("captions", [])):
         raise ManifestError(f'{where}: "captions" holds something that is no text')
+    if not 0 <= row.get("start", 0) < row.get("end", math.inf):
+        raise ManifestError(f'{where}: "start" and "end" are seconds, with 0 <= start < end')
     return Clip(**row)
 
 
 def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
-    """Writes clips to a JSONL file and returns how many; the file appears whole or not at all. Empty keys are left out."""
+    """Writes clips to a JSONL file, without empty keys, and returns how many; it appears whole or not at all."""
     path = Path(path)
     part, count = path.with_name(path.name + ".part"), 0
     with part.open("w", encoding="utf-8") as lines:
-        for count, clip in enumerate(clips, 1):
+        for clip in clips:
+            count += 1
             row = {key: value for key, value in asdict(clip).items() if value not in (None, [], {})}
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
         lines.flush()

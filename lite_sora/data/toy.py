@@ -39,7 +39,7 @@ DIRECTIONS = {  # unit steps (x, y) in image coordinates: y grows downwards
 }
 MOTIONS = (*DIRECTIONS, "still", "growing", "shrinking", "bouncing")
 BACKGROUNDS = {"black": (0, 0, 0), "gray": (80, 80, 80), "white": (255, 255, 255)}
-SIZES = {"small": (0.11, 0.14), "medium": (0.15, 0.18), "large": (0.19, 0.23)}  # half-width, in frame sides
+SIZES = {"small": (0.11, 0.14), "medium": (0.15, 0.18), "large": (0.19, 0.24)}  # half-width, in frame sides
 SPEEDS = {"slowly": (0.25, 0.35), "quickly": (0.40, 0.55)}  # distance covered in one clip, in frame sides
 
 
@@ -87,10 +87,10 @@ class Scene:
 @dataclass(frozen=True)
 class Corner:
     """A part of the toy world to draw scenes from. The default is the simplest one that is still a video lesson:
-    one large or medium shape that moves right, left, up or down over black. `WORLD` is everything."""
+    one large shape that moves right, left, up or down over black. `WORLD` is everything."""
 
     motions: tuple[str, ...] = ("right", "left", "up", "down")
-    sizes: tuple[str, ...] = ("medium", "large")
+    sizes: tuple[str, ...] = ("large",)
     backgrounds: tuple[str, ...] = ("black",)
     most_things: int = 1
 

@@ -3,6 +3,7 @@
 Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of the file.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from PIL import Image
 
 STILL_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}  # count as videos of one frame
+NO_SEEK = {"avi", "mpeg"}  # containers that cannot tell which frame a seek has found: these are read from the start
+BREAK = 0.25  # seconds that the last frame may be held where a file is shorter than its header says
 
 
 class ClipError(Exception):
@@ -49,26 +52,32 @@ def read_frames(path: Path | str, times: list[float], height: int, width: int) -
     cover height × width without stretching, and what is over is cut off evenly. Raises ClipError for anything broken.
     """
     with _opened(path) as (container, stream):
-        origin = _start(stream)
-        if times[0] > 1.0:  # not worth a seek otherwise; MPEG-TS and others may find no frame: then from the start
-            container.seek(int((times[0] + origin) / stream.time_base), stream=stream)
-            frames = _pick(_frames(container, stream, path), times, origin)
+        if times[0] > 1.0 and container.format.name not in NO_SEEK:  # below a second a seek is not worth it
+            origin = _start(stream)
+            with suppress(av.FFmpegError):  # some containers cannot seek, and stay at the start
+                container.seek(int((times[0] + origin) / stream.time_base), stream=stream)
+            frames = _pick(container, stream, path, times)
             if frames and frames[0].time - origin <= times[0] + 1e-3:
                 return _finish(frames, times, path, height, width)
-    with _opened(path) as (container, stream):
-        return _finish(_pick(_frames(container, stream, path), times, _start(stream)), times, path, height, width)
+    with _opened(path) as (container, stream):  # from the start, also where a seek in MPEG-TS and others came out late
+        return _finish(_pick(container, stream, path, times), times, path, height, width)
 
 
-def _pick(decoded, times: list[float], origin: float) -> list:
-    """For each time the last frame that started at or before it, up to where decoding ends."""
-    picked, shown = [], None
-    for frame in decoded:
+def _pick(container, stream, path, times: list[float]) -> list:
+    """For each time the last frame that started at or before it; after the end the last frame, but a ClipError where
+    decoding ends before the header says, as in a download that broke off."""
+    origin, picked, shown = _start(stream), [], None
+    for frame in _frames(container, stream, path):
         while shown is not None and len(picked) < len(times) and frame.time - origin > times[len(picked)] + 1e-3:
             picked.append(shown)
         if len(picked) == len(times):
-            break
+            return picked
         shown = frame
     if shown is not None:
+        end = shown.time - origin + float((shown.duration or 0) * stream.time_base)
+        duration = _duration(container, stream, path)
+        if any(end + BREAK < time < duration for time in times[len(picked) :]):
+            raise ClipError(path, f"breaks off at {end:.2f} of {duration:.2f} s; download or encode it again")
         picked += [shown] * (len(times) - len(picked))
     return picked
 
@@ -122,13 +131,24 @@ def _frames(container, stream, path):
     """Decoded frames that have a time. A file that breaks off in the middle gives what came before."""
     any_frame = False
     try:
-        for frame in container.decode(stream):
+        for frame in _counted(container, stream) if container.format.name == "avi" else container.decode(stream):
             if frame.pts is not None:
                 any_frame = True
                 yield frame
     except av.FFmpegError as error:
         if not any_frame:
             raise ClipError(path, f"cannot be decoded ({error})") from None
+
+
+def _counted(container, stream):
+    """AVI has no presentation times, and those that FFmpeg guesses are late or out of order where there are B-frames.
+    The times of decoding rise evenly, so count from the first of them."""
+    first, last = None, -1
+    for frame in container.decode(stream):
+        first = frame.dts if first is None else first
+        last = last + 1 if frame.dts is None else frame.dts - first  # the last frames come out without a time
+        frame.pts = last + (stream.start_time or 0)
+        yield frame
 
 
 def _start(stream) -> float:

@@ -22,8 +22,8 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else nn.Identity()
 
     def forward(self, h: Tensor, mask: Tensor | None = None, rotation: Tensor | None = None) -> Tensor:
-        """h (B, N, D); mask (B, N), true for the tokens that may be attended to, or None for all; rotation (N, D / heads)
-        from `rotations_3d`, or None."""
+        """h (B, N, D); mask (B, N), true for the tokens that may be attended to, or None for all; rotation
+        (N, D / heads) from `rotations_3d`, or None."""
         q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D / heads)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
@@ -83,17 +83,18 @@ def sincos(values: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
 
 def positions_3d(grid: tuple[int, int, int], width: int, device=None) -> Tensor:
     """Fixed positions (N, width) of a grid of tokens (T, H, W): a third of the width for each axis. Computed from
-    coordinates, so that they exist for any size and length."""
+    coordinates, so that they exist for any size and length. The longest wave is 125 tokens: the 10,000 times longer one
+    of text models would leave neighbours in a small grid nearly the same."""
     part = width // 3 // 2 * 2
     widths = (width - 2 * part, part, part)
     axes = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
-    return torch.cat([sincos(axis.flatten(), w) for axis, w in zip(axes, widths, strict=True)], dim=-1)
+    return torch.cat([sincos(axis.flatten(), w, longest=20.0) for axis, w in zip(axes, widths, strict=True)], dim=-1)
 
 
 def rotations_3d(grid: tuple[int, int, int], width: int, others: int = 0, device=None) -> Tensor:
     """Rotary positions (RoPE, 2104.09864) of a grid of tokens (T, H, W), for heads of `width`: (N + others, width), the
-    cosines of its width / 2 angles, then the sines. A share of the angles turns with each axis, so a query and a key see
-    how far apart they are in time, height and width; `others` tokens at the end (words) are not turned."""
+    cosines of its width / 2 angles, then the sines. A share of the angles turns with each axis, so a query and a key
+    see how far apart they are in time, height and width; `others` tokens at the end (words) are not turned."""
     part = width // 6
     widths = (width // 2 - 2 * part, part, part)
     axes = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")

@@ -2,8 +2,8 @@
 
     denoise(x_t (B, ...), t (B,)) → (clean video, noise), both (B, ...)
 
-so any sampler runs with any prediction. `times` falls from 1 (noise) to 0 (data). `normal()` gives fresh normal noise of
-x's shape, for those samplers that add some.
+so any sampler runs with any prediction. `times` falls from 1 (noise) to 0 (data). `normal()` gives fresh normal noise
+of x's shape, for those samplers that add some.
 """
 
 from collections.abc import Callable

@@ -59,7 +59,7 @@ def watch(model: TextToVideo, asked: list[tuple], batch: int, seed: int, name: s
 
 
 def _right(asked: tuple[str, str, str], things: list[Seen]) -> list[bool]:
-    """Whether shape, colour, motion and all three are right. The largest thing counts; a second one makes "all" wrong."""
+    """Whether shape, colour, motion and all are right. The largest thing counts; a second one makes "all" wrong."""
     if not things:
         return [False] * 4
     facts = [a == b for a, b in zip(asked, things[0].triple, strict=True)]

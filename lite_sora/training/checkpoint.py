@@ -15,7 +15,7 @@ def save_state(folder: Path, state: dict) -> None:
 
 
 def load_state(folder: Path) -> dict:
-    """What `save_state` wrote, on the CPU. Raises CheckpointError for a file that is missing, broken or carries code."""
+    """What `save_state` wrote, on the CPU. Raises CheckpointError for a file that is missing, broken or has code."""
     path = folder / "state.pt"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")

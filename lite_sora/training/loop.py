@@ -242,7 +242,7 @@ def latent_size(model: TextToVideo) -> tuple[int, int, int, int]:
 
 
 def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    """AdamW; or Muon for the matrices inside blocks and AdamW for the rest. Each group knows its highest learning rate."""
+    """AdamW; or Muon for what tokens pass through and AdamW for the rest. A group knows its highest learning rate."""
     matrices, rest = split_parameters(model) if settings.optimizer == "muon" else ([], list(model.parameters()))
     optimizers = [torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay)]
     if matrices:
@@ -257,7 +257,7 @@ def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.o
 
 
 def training_inputs(model: TextToVideo, batch, part: list[int], settings: TrainSettings, device) -> tuple[Tensor, ...]:
-    """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L) of a part of a batch; all chance comes from its seeds."""
+    """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L) of part of a batch; all chance is in its seeds."""
     seeds = [batch.seeds[i] for i in part]
     with torch.no_grad():
         x = model.autoencoder.encode(to_model_range(batch.video[part].to(device, non_blocking=True)))

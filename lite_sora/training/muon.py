@@ -1,5 +1,5 @@
 """Muon: momentum whose matrices are made orthogonal before they are applied (Jordan et al. 2024; scaled to AdamW's step
-size as in 2502.16982, eq. 4), for the weight matrices inside transformer blocks; AdamW takes all the rest.
+size as in 2502.16982, eq. 4), for the weight matrices that every token passes through; AdamW takes all the rest.
 
 torch.optim.Muon does the same in bfloat16, which processors without bf16 units compute a hundred times slower than
 float32. This one stays in the gradient's type, and orthogonalises matrices of one shape together.
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Matrices (K, M, N) with all singular values near 1 and the same singular vectors: U S V^T → about U V^T.
 
-    Newton-Schulz iteration with Jordan's quintic: each step maps a singular value s to 3.4445 s - 4.775 s^3 + 2.0315 s^5,
-    which takes any s in (0, 1] to between 0.7 and 1.2 without a decomposition.
+    Newton-Schulz iteration with Jordan's quintic: each step maps a singular value s to
+    3.4445 s - 4.775 s^3 + 2.0315 s^5, which soon takes any s in (0, 1] to between 0.7 and 1.2.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
@@ -54,12 +54,14 @@ class Muon(torch.optim.Optimizer):
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """(weight matrices inside blocks, all the rest): Muon is for the first, AdamW for the second.
+    """(matrices that tokens pass through, all the rest): Muon is for the first, AdamW for the second.
 
-    A block's modulation sees one vector a sample, not one a token, and stays with AdamW.
+    The first are the denoiser's patch embedding and output, and what is inside blocks, but for their modulation, which
+    sees one vector a sample.
     """
     matrices, rest = [], []
     for name, weight in model.named_parameters():
-        inside = "blocks." in name and "modulation" not in name
-        (matrices if inside and weight.dim() == 2 else rest).append(weight)
+        on_tokens = "blocks." in name or name in ("denoiser.embed.weight", "denoiser.out.weight")
+        on_tokens = on_tokens and weight.dim() == 2 and "modulation" not in name
+        (matrices if on_tokens else rest).append(weight)
     return matrices, rest

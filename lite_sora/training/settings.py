@@ -38,30 +38,30 @@ class TrainSettings:
     # the model
     denoiser: str = flag("dit", "the transformer", choices=["dit"])
     size: str = flag("toy", "its size", choices=list(SIZES))
-    patch: list[int] = flag([2, 8, 8], "its patches: frames, height, width")
+    patch: list[int] = flag([4, 8, 8], "its patches: frames, height, width")
     autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
     text_depth: int = flag(1, "transformer blocks of the text encoder")
 
     # the objective: a preset, and parts that differ from it
-    objective: str = flag("sit", "a published combination", choices=list(PRESETS))
+    objective: str = flag("jit", "a published combination", choices=list(PRESETS))
     path: str | None = flag(None, "linear, gvp, vp or cosine")
     prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
     weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
     time: str | None = flag(None, "the density that t is drawn from: uniform, logit-normal, mode, cosmap or edm")
-    shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
+    shift: float | None = flag(6.0, "how far t is shifted towards noise; 1 is not at all")
 
     # the optimiser
-    steps: int = flag(1000, "optimiser steps")
-    batch_size: int = flag(64, "clips a step, over all processes")
+    steps: int = flag(1400, "optimiser steps")
+    batch_size: int = flag(32, "clips a step, over all processes")
     accumulate: int = flag(1, "parts that each process computes its share of a batch in, to save memory")
     optimizer: str = flag(
-        "muon", "muon for the matrices inside blocks and adamw for the rest, or adamw", choices=["muon", "adamw"]
+        "muon", "muon for matrices that tokens pass through and adamw for the rest, or adamw", choices=["muon", "adamw"]
     )
-    lr: float = flag(7e-3, "AdamW's highest learning rate")
+    lr: float = flag(5e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.04, "Muon's highest learning rate")
     warmup: int = flag(50, "steps until the highest learning rate")
     schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
-    decay: float = flag(0.4, "the share of the steps at the end over which it falls to 0")
+    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
     weight_decay: float = flag(0.01, "AdamW's weight decay")
     clip: float = flag(1.0, "largest norm of the gradient")
     ema: float = flag(0.99, "decay of the moving average of the weights, after its warm-up")
@@ -76,8 +76,8 @@ class TrainSettings:
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(250, "steps between checkpoints")
-    sample_every: int = flag(250, "steps between sample sheets; 0 for none")
+    checkpoint_every: int = flag(200, "steps between checkpoints")
+    sample_every: int = flag(200, "steps between sample sheets; 0 for none")
     stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
     tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")

@@ -44,11 +44,11 @@ def test_a_step_is_about_a_fifth_of_the_learning_rate_in_root_mean_square():
         assert 0.07 < weight.square().mean().sqrt() < 0.13
 
 
-def test_muon_gets_the_matrices_inside_blocks_and_nothing_else():
-    model = DiT(DiTConfig(width=48, depth=2, heads=2))
+def test_muon_gets_the_matrices_that_tokens_pass_through_and_nothing_else():
+    model = nn.ModuleDict({"denoiser": DiT(DiTConfig(width=48, depth=2, heads=2))})
     matrices, rest = split_parameters(model)
-    assert len(matrices) == 2 * 4  # qkv, out and two of the feed-forward network, in each block
+    assert len(matrices) == 2 + 2 * 4  # embed, out; and qkv, out, two of the feed-forward network, in each block
     assert len(matrices) + len(rest) == len(list(model.parameters()))
-    chosen = {id(weight) for weight in matrices}
-    for weight in (model.embed.weight, model.out.weight, model.blocks[0].modulation[-1].weight):
-        assert id(weight) not in chosen
+    chosen, denoiser = {id(weight) for weight in matrices}, model["denoiser"]
+    assert {id(denoiser.embed.weight), id(denoiser.out.weight)} <= chosen
+    assert not {id(denoiser.blocks[0].modulation[-1].weight), id(denoiser.embed_text.weight)} & chosen
