@@ -24,7 +24,7 @@ def main() -> None:
     settings, given = parse(arguments, __doc__)
     try:
         STAGES[stage](settings, given)
-    except (ManifestError, CheckpointError, TrainingError, ValueError) as error:
+    except (ManifestError, CheckpointError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
 
 

@@ -38,7 +38,7 @@ class TextToVideoConfig:
     denoiser_config: dict = field(default_factory=dict)
     autoencoder: str = "pixel"
     text_width: int = 128
-    text_depth: int = 1
+    text_depth: int = 0
     text_length: int = 32
     objective: Objective = field(default_factory=Objective)
     # what generation does unless told otherwise: the size that the model was trained at, and how to sample

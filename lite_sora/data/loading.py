@@ -128,8 +128,6 @@ class TrainingOrder:
     share. Yields lists of (clip index, sample seed), from step `start` to step `stop`."""
 
     def __init__(self, clips: int, batch: int, seed: int, start: int, stop: int, rank: int = 0, world: int = 1):
-        if batch % world:
-            raise ValueError(f"--batch-size {batch} does not divide by the number of processes, {world}")
         self.clips, self.batch, self.seed, self.start, self.stop = clips, batch, seed, start, stop
         self.rank, self.world = rank, world
 

@@ -120,6 +120,7 @@ def random_thing(rng: np.random.Generator, corner: Corner, triple: tuple[str, st
     size, speed = rng.choice(corner.sizes), rng.choice(list(SPEEDS))
     half_width = rng.uniform(*SIZES[size])
     distance = rng.uniform(*SPEEDS[speed]) if motion in DIRECTIONS or motion == "bouncing" else 0.0
+    distance = min(distance, 1 - 2 * half_width)  # as far as the frame has room
     thing = Thing(shape, colour, motion, str(size), str(speed), half_width, distance, (0.0, 0.0))
     x, y, half_widths = thing.box(np.linspace(0, 1, 65))  # where it goes from (0, 0); then choose a start that fits
     low = half_widths.max() - np.array([x.min(), y.min()])
@@ -209,21 +210,24 @@ def prompt(shape: str, colour: str, motion: str) -> str:
 
 
 def captions(scene: Scene) -> list[str]:
-    """Several ways to say what a scene shows, from plain to detailed. The first is `prompt`'s phrasing."""
-    plain, finite, detailed = [], [], []
+    """Several ways to say what a scene shows. The first is `prompt`'s phrasing; the last ones leave a fact out, as
+    people's captions do: from them a model learns what each word means by itself, so that it can combine them anew."""
+    sentences: list[list[str]] = [[], [], [], [], [], []]
     for thing in scene.things:
         moving, moves = MOVES[thing.motion]
         how = f" {thing.speed}" if thing.distance else ""
-        plain.append(prompt(*thing.triple))
-        finite.append(f"the {thing.colour} {thing.shape} {moves}")
-        detailed.append(f"a {thing.size} {thing.colour} {thing.shape} {moving}{how}")
-    where = f"on a {scene.background} background"
-    return [
-        " and ".join(plain),
-        " and ".join(finite),
-        f"{' and '.join(detailed)} {where}",
-        f"{' and '.join(plain)} {where}",
-    ]
+        phrases = (
+            prompt(*thing.triple),
+            f"the {thing.colour} {thing.shape} {moves}",
+            f"a {thing.size} {thing.colour} {thing.shape} {moving}{how}",
+            f"a {thing.colour} {thing.shape}",
+            f"a {thing.shape} {moving}",
+            f"a {thing.colour} shape {moving}",
+        )
+        for sentence, phrase in zip(sentences, phrases, strict=True):
+            sentence.append(phrase)
+    where = "" if scene.background == "black" else f" on a {scene.background} background"
+    return [" and ".join(phrases) + where * (index % 2) for index, phrases in enumerate(sentences)]
 
 
 # ---------------------------------------------------------------- frames → facts: the judge
@@ -253,9 +257,9 @@ def judge(frames: np.ndarray) -> list[Seen]:
 
     # Each pixel is ground + cover * (colour - ground) for one palette colour: take the colour with the least residual.
     toward = np.array(list(COLOURS.values()), float) - ground  # (K, 3)
-    offset = video - ground  # (T, H, W, 3)
-    cover = np.clip(offset @ toward.T / (toward**2).sum(1), 0, 1)  # (T, H, W, K)
-    residual = np.linalg.norm(offset[..., None, :] - cover[..., None] * toward, axis=-1)
+    along, length2 = (video - ground) @ toward.T, np.maximum((toward**2).sum(1), 1)  # (T, H, W, K), (K,)
+    cover = np.clip(along / length2, 0, 1)
+    residual = cover * (cover * length2 - 2 * along)  # squared, less what it is at cover 0
     cover *= (residual.argmin(-1)[..., None] == np.arange(len(COLOURS))) & (cover > 0.2)
 
     seen = [_read(colour, cover[..., k]) for k, colour in enumerate(COLOURS) if cover[..., k].mean() > 0.008]
@@ -265,9 +269,8 @@ def judge(frames: np.ndarray) -> list[Seen]:
 def _read(colour: str, cover: np.ndarray) -> Seen:
     """One thing's facts from the cover (T, side, side) of its colour."""
     side = cover.shape[-1]
-    cover = cover * (
-        _blur(_blur(cover > 0.5)) > 0
-    )  # what is far from any clear pixel is a codec's fringe on other edges
+    solid = _blur(_blur(cover > 0.5)) > 0  # what is farther from any clear pixel is a codec's fringe on another's edge
+    cover = cover * solid
     area = cover.sum((1, 2)) / side**2  # (T,) in frame sides squared
     weight = cover / np.maximum(cover.sum((1, 2), keepdims=True), 1e-9)
     position = (np.arange(side) + 0.5) / side
@@ -279,7 +282,7 @@ def _read(colour: str, cover: np.ndarray) -> Seen:
     for shape, fill, drop in (("circle", np.pi / 4, 0.0), ("square", 1.0, 0.0), ("triangle", 0.5, 1 / 3)):
         half_width = np.sqrt(area / fill) / 2
         redrawn = _blur(coverage(shape, centre[:, 0], centre[:, 1] - drop * half_width, half_width, side))
-        overlap[shape] = np.minimum(blurred, redrawn).sum() / np.maximum(blurred, redrawn).sum()
+        overlap[shape] = np.minimum(blurred, redrawn).sum() / (np.maximum(blurred, redrawn).sum() + 1e-9)
     shape = max(overlap, key=overlap.get)
     visible = np.all(area > 0.2 * np.median(area))
     if overlap[shape] < 0.75 or not visible:

@@ -81,7 +81,7 @@ class Objective:
             if getattr(self, part) not in known:
                 raise ValueError(f"{part} {getattr(self, part)!r} is not one of {', '.join(known)}")
         if self.shift <= 0:
-            raise ValueError(f"shift must be above 0, not {self.shift}")
+            raise ValueError(f"shift {self.shift} is not above 0")
 
     def draw_times(self, u: Tensor) -> Tensor:
         """Times (B,) of the chosen density, from u (B,) uniform on [0, 1)."""

@@ -43,7 +43,12 @@ def train(settings: TrainSettings, given: dict) -> Path:
         folder = Path(settings.resume)
         settings = replace(saved_settings(folder), **given)
     else:
+        config = model_config(settings)  # before anything that takes long: it may not fit together
         folder = new_folder(settings, processes)
+    if settings.batch_size % processes.world:
+        raise TrainingError(
+            f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
+        )
 
     # ---- data
     manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
@@ -65,7 +70,7 @@ def train(settings: TrainSettings, given: dict) -> Path:
         model.load_state_dict(state["model"])
     else:
         tokenizer = build_tokenizer(caption for clip in dataset.clips for caption in clip.all_captions)
-        model = TextToVideo(model_config(settings), tokenizer)
+        model = TextToVideo(config, tokenizer)
     model.config.training = asdict(settings)
     model.to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False)  # EMA of the weights: what is saved and sampled
@@ -210,7 +215,7 @@ def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> 
 
 
 def model_config(settings: TrainSettings) -> TextToVideoConfig:
-    """What to build. Raises TrainingError where sizes and patches do not fit."""
+    """What to build. Raises TrainingError for sizes and patches that do not fit, and for an unknown part of a loss."""
     for flag, size, patch in zip(
         ("frames", "height", "width"), (settings.frames, settings.height, settings.width), settings.patch, strict=True
     ):
@@ -219,7 +224,10 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
                 f"--{flag} {size} does not divide by {patch}, the patch (--patch {' '.join(map(str, settings.patch))})"
             )
     parts = {k: getattr(settings, k) for k in ("path", "prediction", "weighting", "time", "shift")}
-    objective = replace(PRESETS[settings.objective], **{k: v for k, v in parts.items() if v is not None})
+    try:
+        objective = replace(PRESETS[settings.objective], **{k: v for k, v in parts.items() if v is not None})
+    except ValueError as error:
+        raise TrainingError(f"--{error}") from None
     width, depth, heads = SIZES[settings.size]
     return TextToVideoConfig(
         denoiser=settings.denoiser,

@@ -40,7 +40,7 @@ class TrainSettings:
     size: str = flag("toy", "its size", choices=list(SIZES))
     patch: list[int] = flag([4, 8, 8], "its patches: frames, height, width")
     autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
-    text_depth: int = flag(1, "transformer blocks of the text encoder")
+    text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
 
     # the objective: a preset, and parts that differ from it
     objective: str = flag("jit", "a published combination", choices=list(PRESETS))
@@ -57,7 +57,7 @@ class TrainSettings:
     optimizer: str = flag(
         "muon", "muon for matrices that tokens pass through and adamw for the rest, or adamw", choices=["muon", "adamw"]
     )
-    lr: float = flag(5e-3, "AdamW's highest learning rate")
+    lr: float = flag(7e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.04, "Muon's highest learning rate")
     warmup: int = flag(50, "steps until the highest learning rate")
     schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])

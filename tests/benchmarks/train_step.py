@@ -74,9 +74,8 @@ def main() -> None:
     }
 
     print("python", shlex.join(sys.argv))
-    print(
-        f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads, batch {batch}, {frames}×{height}×{width}"
-    )
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {device}, {threads} threads, batch {batch}, {frames}×{height}×{width}")
     print("measured matmul peak:", ", ".join(f"{p} {peak / 1e9:,.0f} GFLOP/s" for p, peak in peaks.items()))
     print("| size | patch | precision | compiled | ms a step | clips/s | tokens/s | GFLOP/s | share of peak |")
     print("|---|---|---|---|---|---|---|---|---|")

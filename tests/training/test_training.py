@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, run_train, tiny_flags
 
+from lite_sora.data.clip import ManifestError
 from lite_sora.pipeline import CheckpointError, TextToVideo
 from lite_sora.training import loop
 from lite_sora.training.checkpoint import load_state, save_state
@@ -218,11 +219,12 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
         (["--frames", "7"], "--frames 7 does not divide"),
         (["--frames", "16"], "too short for 16 frames"),
         (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
-        (["--prediction", "magic"], "magic"),
+        (["--prediction", "magic"], "--prediction 'magic' is not one of x0, noise"),
+        (["--shift", "0"], "--shift 0"),
     ],
 )
 def test_bad_settings_name_the_flag_or_the_file(toy, tmp_path, flags, message):
-    with pytest.raises((loop.TrainingError, ValueError), match=message):
+    with pytest.raises((loop.TrainingError, ManifestError), match=message):
         run_train(*tiny_flags(toy), "--steps", "1", "--out", str(tmp_path / "run"), *flags)
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -1,0 +1,368 @@
+"""Video files: what is written is read back, at the right times and the right way up; what is broken is named."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from lite_sora.data.video import (
+    ClipError,
+    enlarge,
+    mosaic,
+    probe,
+    read_frames,
+    sheet,
+    write_gif,
+    write_video,
+)
+
+FPS = 10
+
+
+def numbered(count: int) -> np.ndarray:
+    """Frames (count, 48, 64, 3) that carry their number as eight black or white stripes."""
+    bits = np.arange(count)[:, None] >> np.arange(8) & 1  # (count, 8)
+    row = bits.repeat(8, axis=1)[:, None, :, None] * 255  # (count, 1, 64, 1)
+    return np.broadcast_to(row, (count, 48, 64, 3)).astype(np.uint8)
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    """The numbers of frames (T, height, width, 3), whatever a codec has done to them."""
+    stripes = frames.reshape(len(frames), frames.shape[1], 8, -1).mean((1, 3))  # (T, 8)
+    return ((stripes > 127) @ (1 << np.arange(8))).tolist()
+
+
+def encode(path, frames, codec: str, fps=FPS, times=None, b_frames=None, pixels="yuv420p", options=None):
+    """Writes frames as somebody else's tool would: any container and codec, times as they are given."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pixels
+        context = stream.codec_context
+        context.gop_size, context.thread_count = 12, 1
+        if b_frames is not None:
+            context.max_b_frames = b_frames
+        if times is not None:
+            context.time_base = Fraction(1, 1000)
+        for index, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, "rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = round(times[index] * 1000), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """One frame (1, height, width, 3): red grows to the right, green downwards."""
+    frame = np.full((1, height, width, 3), 128, np.uint8)
+    frame[..., 0] = np.linspace(0, 255, width)
+    frame[..., 1] = np.linspace(0, 255, height)[:, None]
+    return frame
+
+
+# ---------------------------------------------------------------- a round trip
+
+
+def test_written_video_is_h264_that_browsers_play(tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(20), FPS)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        (stream,) = container.streams
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == FPS
+    data = (tmp_path / "a.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # a browser can start before it has everything
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]  # nothing half-written beside it
+
+
+def test_what_is_written_is_read(tmp_path):
+    frames = np.stack([gradient(48, 64)[0, :, ::step] for step in (1, -1)] * 4)
+    write_video(tmp_path / "a.mp4", frames, FPS)
+    info = probe(tmp_path / "a.mp4")
+    assert (info.width, info.height, info.fps, info.duration) == (64, 48, 10, pytest.approx(0.8))
+    read = read_frames(tmp_path / "a.mp4", [i / FPS for i in range(8)], 48, 64)
+    assert read.shape == frames.shape and read.dtype == np.uint8
+    assert np.abs(read.astype(float) - frames).mean() < 4
+
+
+def test_colours_survive(tmp_path):
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 255, 255), (0, 0, 0)]
+    frames = np.array([np.full((16, 16, 3), colour) for colour in colours], np.uint8)
+    write_video(tmp_path / "a.mp4", frames, FPS)
+    read = read_frames(tmp_path / "a.mp4", [i / FPS for i in range(len(colours))], 16, 16)
+    assert np.abs(read.astype(float) - frames).max() < 12
+
+
+def test_fractional_rates(tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(30), 29.97)
+    assert probe(tmp_path / "a.mp4").fps == pytest.approx(29.97, abs=1e-3)
+    assert probe(tmp_path / "a.mp4").duration == pytest.approx(30 / 29.97, abs=1e-3)
+
+
+def test_odd_sizes_are_refused_with_a_reason(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.mp4.*even size.*33×32"):
+        write_video(tmp_path / "a.mp4", np.zeros((2, 32, 33, 3), np.uint8), FPS)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- the right frame at the right time
+
+FILES = {  # name: (codec, more options)
+    "h264.mp4": ("libx264", {}),
+    "h264.mkv": ("libx264", {}),
+    "h264.flv": ("libx264", {}),
+    "h264.ts": ("libx264", {}),
+    "h264.avi": ("libx264", {"b_frames": 3}),
+    "mpeg4.avi": ("mpeg4", {"b_frames": 0}),
+    "xvid.avi": ("mpeg4", {"b_frames": 2}),
+    "sorenson.flv": ("flv", {}),
+    "vp8.webm": ("libvpx", {"options": {"deadline": "realtime", "cpu-used": "8"}}),
+    "vp9.webm": ("libvpx-vp9", {"options": {"deadline": "realtime", "cpu-used": "8"}}),
+    "mpeg2.ts": ("mpeg2video", {"fps": 25}),
+    "mpeg2.mpg": ("mpeg2video", {"fps": 25, "b_frames": 2}),
+    "motion-jpeg.mov": ("mjpeg", {"pixels": "yuvj420p"}),
+    "animation.gif": ("gif", {"pixels": "rgb8"}),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_windows_of_every_container(name, tmp_path):
+    """60 frames with a key frame every twelve; windows from the start, and late ones, which are found by a seek."""
+    codec, more = FILES[name]
+    path, fps = tmp_path / name, more.get("fps", FPS)
+    encode(path, numbered(60), codec, **more)
+    info = probe(path)
+    assert (info.width, info.height, info.fps) == (64, 48, fps)
+    if not name.endswith(".mpg"):  # a program stream has no length in its header, and FFmpeg's guess is low
+        assert info.duration == pytest.approx(60 / fps, abs=0.25)
+    for start in (0, 1, 7, 10, 11, 12, 13, 25, 35, 36, 37, 40, 43, 48, 55, 56, 59):
+        for stride, count in ((1, 1), (1, 4), (2, 3)):
+            wanted = [start + stride * i for i in range(count)]
+            if wanted[-1] < 60:
+                read = numbers(read_frames(path, [frame / fps for frame in wanted], 48, 64))
+                assert read == wanted, (start, stride)
+
+
+def test_a_time_between_two_frames_shows_the_earlier(tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(30), FPS)
+    for late in (0.0, 0.05, 0.09):
+        assert numbers(read_frames(tmp_path / "a.mp4", [0.3 + late, 2.0 + late], 48, 64)) == [3, 20]
+    assert numbers(read_frames(tmp_path / "a.mp4", [0.0, 0.0, 0.04, 0.1], 48, 64)) == [0, 0, 0, 1]
+    # 30 a second from 10 a second: each frame three times, whatever 1 / 30 is in floating point
+    assert numbers(read_frames(tmp_path / "a.mp4", [i / 30 for i in range(9)], 48, 64)) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_after_the_end_comes_the_last_frame(tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(20), FPS)
+    assert numbers(read_frames(tmp_path / "a.mp4", [1.8, 1.9, 2.0, 5.0], 48, 64)) == [18, 19, 19, 19]
+    assert numbers(read_frames(tmp_path / "a.mp4", [60.0], 48, 64)) == [19]
+
+
+@pytest.mark.parametrize("name", ["variable.mp4", "variable.mkv"])
+def test_variable_frame_rate(name, tmp_path):
+    starts = np.cumsum([0] + [0.1, 0.5, 0.2, 0.7, 0.04] * 4)  # 21 frames in 6.2 s
+    encode(tmp_path / name, numbered(21), "libx264", fps=50, times=starts)
+    for time in (0.0, 0.05, 0.1, 0.55, 0.61, 1.3, 1.55, 2.0, 3.9, 6.1):
+        expected = int(np.searchsorted(starts, time + 1e-3, side="right")) - 1
+        assert numbers(read_frames(tmp_path / name, [time], 48, 64)) == [expected], time
+
+
+def test_times_count_from_the_first_frame(tmp_path):
+    encode(tmp_path / "late.mkv", numbered(40), "libx264", fps=10, times=[5 + i / 10 for i in range(40)])
+    assert numbers(read_frames(tmp_path / "late.mkv", [0.0, 0.5], 48, 64)) == [0, 5]
+    assert numbers(read_frames(tmp_path / "late.mkv", [3.0, 3.5], 48, 64)) == [30, 35]
+
+
+# ---------------------------------------------------------------- size and rotation
+
+
+@pytest.mark.parametrize("height, width", [(32, 32), (24, 48), (48, 20), (96, 96)])
+def test_pictures_cover_and_are_cropped_without_stretching(height, width, tmp_path):
+    """Whatever size is asked for, the middle of the file's picture is in the middle, and both axes scale alike."""
+    write_video(tmp_path / "a.mp4", gradient(64, 128), FPS)
+    (frame,) = read_frames(tmp_path / "a.mp4", [0.0], height, width).astype(float)
+    assert frame.shape == (height, width, 3)
+    scale = max(height / 64, width / 128)
+    red, green = frame[..., 0].mean(0), frame[..., 1].mean(1)
+    assert (red[0] + red[-1]) / 2 == pytest.approx(127.5, abs=5)
+    assert (green[0] + green[-1]) / 2 == pytest.approx(127.5, abs=5)
+    assert (red[-1] - red[0]) / (width - 1) == pytest.approx(255 / 127 / scale, rel=0.06)
+    assert (green[-1] - green[0]) / (height - 1) == pytest.approx(255 / 63 / scale, rel=0.06)
+
+
+def turned(path, matrix: tuple[int, ...]) -> None:
+    """Writes to an mp4's track header how it is to be shown, as phones do: (a, b, c, d) of x' = ax + cy, y' = bx + dy."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 44  # the nine numbers a b u c d v x y w; ISO 14496-12, 8.3.2
+    for index, value in zip((0, 1, 3, 4), matrix, strict=True):
+        data[place + 4 * index : place + 4 * index + 4] = (value << 16).to_bytes(4, "big", signed=True)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "matrix, clockwise", [((1, 0, 0, 1), 0), ((0, 1, -1, 0), 1), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 3)]
+)
+def test_a_phones_rotation_is_followed(matrix, clockwise, tmp_path):
+    original = gradient(32, 64)
+    path = tmp_path / "phone.mp4"
+    write_video(path, original, FPS)
+    turned(path, matrix)
+    upright = np.rot90(original[0], k=-clockwise)
+    height, width, _ = upright.shape
+    info = probe(path)
+    assert (info.width, info.height) == (width, height)
+    (frame,) = read_frames(path, [0.0], height, width)
+    assert np.abs(frame.astype(float) - upright).mean() < 4
+    (half,) = read_frames(path, [0.0], height // 2, width // 4)  # cropped after turning
+    wide = upright[::2, ::2]
+    margin = (wide.shape[1] - half.shape[1]) // 2
+    assert np.abs(half.astype(float) - wide[:, margin : margin + half.shape[1]]).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp"])
+def test_a_still_picture_is_a_video_of_one_frame(suffix, tmp_path):
+    path = tmp_path / f"picture.{suffix}"
+    Image.fromarray(gradient(48, 64)[0]).save(path)
+    info = probe(path)
+    assert (info.width, info.height, info.duration) == (64, 48, 0)
+    for times in ([0.0], [0.0, 0.5], [5.0]):
+        frames = read_frames(path, times, 48, 64)
+        assert frames.shape == (len(times), 48, 64, 3)
+        assert np.abs(frames.astype(float) - gradient(48, 64)).mean() < 4
+
+
+# ---------------------------------------------------------------- what is broken
+
+
+def refused(path, reason: str, times=(0.0, 0.5)) -> None:
+    """Reading `path` is refused with a message that has the file and the reason."""
+    with pytest.raises(ClipError, match=reason) as caught:
+        read_frames(path, list(times), 48, 64)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.path == str(path) and caught.value.reason in str(caught.value)
+
+
+def unusable(path, reason: str) -> None:
+    refused(path, reason)
+    with pytest.raises(ClipError, match=reason):
+        probe(path)
+
+
+def test_missing_and_empty_files(tmp_path):
+    unusable(tmp_path / "missing.mp4", "no such file")
+    unusable(tmp_path, "no such file")  # a folder
+    (tmp_path / "empty.mp4").touch()
+    unusable(tmp_path / "empty.mp4", "empty")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm", "avi", "png", "gif", "html"])
+def test_files_that_are_no_videos(suffix, tmp_path):
+    reason = "not a video that can be opened|cannot be decoded"
+    (tmp_path / f"page.{suffix}").write_text("<!DOCTYPE html><html><body>404: not found</body></html>\n" * 40)
+    unusable(tmp_path / f"page.{suffix}", reason)
+    (tmp_path / f"noise.{suffix}").write_bytes(np.random.default_rng(0).bytes(5000))
+    unusable(tmp_path / f"noise.{suffix}", reason)
+    (tmp_path / f"zeros.{suffix}").write_bytes(bytes(5000))
+    unusable(tmp_path / f"zeros.{suffix}", reason)
+
+
+def test_sound_without_pictures(tmp_path):
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    unusable(tmp_path / "sound.mp4", "holds no video")
+
+
+def test_a_download_that_broke_off_before_its_index(tmp_path):
+    encode(tmp_path / "whole.mp4", numbered(60), "libx264")  # with the index at the end
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "whole.mp4").read_bytes()[:-800])
+    unusable(tmp_path / "cut.mp4", "not a video that can be opened")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_download_that_broke_off_in_the_middle(suffix, tmp_path):
+    """What is there can be read; what is not there is not made up from the last frame."""
+    path = tmp_path / f"whole.{suffix}"
+    noisy = np.random.default_rng(0).integers(
+        0, 60, (60, 48, 64, 3), dtype=np.uint8
+    )  # so that each frame has some bytes
+    frames = np.where(numbered(60) > 0, 255 - noisy, noisy)
+    if suffix == "mp4":
+        write_video(path, frames, FPS)  # with the index at the start
+    else:
+        encode(path, frames, "libx264")
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert numbers(read_frames(cut, [i / FPS for i in range(10)], 48, 64)) == list(range(10))
+    assert probe(cut).duration == pytest.approx(6, abs=0.1)
+    refused(cut, r"breaks off at [23]\.\d+ of 6\.0", [i / FPS for i in range(60)])
+    refused(cut, r"breaks off at [23]\.\d+ of 6\.0|cannot be decoded", [4.5, 4.6])
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6])
+def test_a_file_with_a_hole(where, tmp_path):
+    write_video(tmp_path / "a.mp4", numbered(60), FPS)
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    start = data.index(b"mdat") + 4
+    hole = start + int(where * (len(data) - start))
+    data[hole : hole + 400] = np.random.default_rng(1).bytes(400)
+    (tmp_path / "a.mp4").write_bytes(data)
+    refused(tmp_path / "a.mp4", "breaks off|cannot be decoded", [i / FPS for i in range(60)])
+
+
+# ---------------------------------------------------------------- GIFs, sheets, mosaics
+
+
+def test_gif_is_readable_and_loops_for_ever(tmp_path):
+    write_gif(tmp_path / "a.gif", numbered(12), fps=8)
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.n_frames == 12 and picture.info["loop"] == 0
+        assert picture.info["duration"] in (120, 130)  # GIFs count in hundredths of a second
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+    info = probe(tmp_path / "a.gif")
+    assert (info.width, info.height) == (64, 48)
+    step = info.duration / 12
+    assert numbers(read_frames(tmp_path / "a.gif", [i * step for i in range(12)], 48, 64)) == list(range(12))
+
+
+def test_gif_keeps_the_colours(tmp_path):
+    frames = np.zeros((4, 16, 16, 3), np.uint8)
+    frames[:, :8] = (255, 0, 0)
+    frames[2:, 8:] = (0, 255, 255)
+    write_gif(tmp_path / "a.gif", frames, fps=8)
+    with Image.open(tmp_path / "a.gif") as picture:
+        picture.seek(picture.n_frames - 1)
+        assert (np.array(picture.convert("RGB")) == frames[-1]).all()
+
+
+@pytest.mark.parametrize("height, width, at_least, factor", [(32, 32, 256, 8), (48, 64, 100, 3), (300, 400, 256, 1)])
+def test_enlarge_repeats_pixels(height, width, at_least, factor):
+    frames = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    large = enlarge(frames, at_least)
+    assert large.shape == (2, height * factor, width * factor, 3)
+    assert (large[:, ::factor, ::factor] == frames).all()
+    assert (large[:, factor - 1 :: factor, factor - 1 :: factor] == frames).all()
+
+
+def test_sheet_shows_each_frame_of_each_video():
+    rows = [np.full((3, 32, 32, 3), 50, np.uint8), np.full((5, 32, 32, 3), 200, np.uint8)]
+    picture = sheet(rows, ["one", "another"], at_least=64, gap=4)
+    assert picture.size == (5 * 68 + 4, 2 * (64 + 16 + 4) + 4)
+    array = np.array(picture)
+    assert (array == 50).all(-1).sum() == pytest.approx(3 * 64 * 64, abs=300)  # the labels' edges have shades as well
+    assert (array == 200).all(-1).sum() == pytest.approx(5 * 64 * 64, abs=300)
+    assert (array[4:16] < 100).any()  # the label
+
+
+def test_mosaic_lays_videos_side_by_side():
+    videos = [np.full((2, 16, 16, 3), 40 * i, np.uint8) for i in range(5)]
+    canvas = mosaic(videos, columns=3, at_least=32, gap=4)
+    assert canvas.shape == (2, 2 * 36 + 4, 3 * 36 + 4, 3) and canvas.dtype == np.uint8
+    for index in range(5):
+        y, x = 4 + 36 * (index // 3), 4 + 36 * (index % 3)
+        assert (canvas[:, y : y + 32, x : x + 32] == 40 * index).all()
+    assert (canvas[:, 40:, 76:] == 255).all()  # the empty place
