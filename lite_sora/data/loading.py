@@ -80,7 +80,10 @@ class VideoDataset(Dataset):
         return read_frames(self.path(index), times, self.height, self.width)
 
     def preload(self, most_bytes: int, show: bool = True) -> list[str]:
-        """Decodes clips into memory up to `most_bytes`, and forgets the broken ones: returns which, and why."""
+        """Decodes clips into memory up to `most_bytes`, and forgets the broken ones: returns which, and why.
+
+        Where not all fit, the broken ones stay: which of them were met depends on the threads, and the order of
+        training may not. `__getitem__` puts other clips in their place."""
         broken: dict[int, str] = {}
         used = 0
 
@@ -98,10 +101,11 @@ class VideoDataset(Dataset):
                 if frames is not None:
                     self.cache[index] = frames
                     used += frames.nbytes
-        kept = [index for index in range(len(self)) if index not in broken]
-        self.cache = {new: self.cache[old] for new, old in enumerate(kept) if old in self.cache}
-        self.clips = [self.clips[index] for index in kept]
-        return list(broken.values())
+        if used <= most_bytes:
+            kept = [index for index in range(len(self)) if index not in broken]
+            self.cache = {new: self.cache[old] for new, old in enumerate(kept)}
+            self.clips = [self.clips[index] for index in kept]
+        return [broken[index] for index in sorted(broken)]
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, str, int, list[str]]:
         """(frames uint8 (T, H, W, 3), caption, seed, skipped). In place of a broken clip comes the next good one."""

@@ -6,11 +6,12 @@ Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of th
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 STILL_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}  # count as videos of one frame
 NO_SEEK = {"avi", "mpeg"}  # containers that cannot tell which frame a seek has found: these are read from the start
@@ -57,36 +58,41 @@ def read_frames(path: Path | str, times: list[float], height: int, width: int) -
             with suppress(av.FFmpegError):  # some containers cannot seek, and stay at the start
                 container.seek(int((times[0] + origin) / stream.time_base), stream=stream)
             frames = _pick(container, stream, path, times)
-            if frames and frames[0].time - origin <= times[0] + 1e-3:
-                return _finish(frames, times, path, height, width)
+            first = next(frames, None)
+            if first is not None and first.time - origin <= times[0] + 1e-3:
+                return _finish(chain([first], frames), times, path, height, width)
     with _opened(path) as (container, stream):  # from the start, also where a seek in MPEG-TS and others came out late
         return _finish(_pick(container, stream, path, times), times, path, height, width)
 
 
-def _pick(container, stream, path, times: list[float]) -> list:
-    """For each time the last frame that started at or before it; after the end the last frame, but a ClipError where
-    decoding ends before the header says, as in a download that broke off."""
-    origin, picked, shown = _start(stream), [], None
+def _pick(container, stream, path, times: list[float]):
+    """Yields for each time the last frame that started at or before it; after the end the last frame, but a ClipError
+    where decoding ends before the header says, as in a download that broke off."""
+    origin, done, shown = _start(stream), 0, None
     for frame in _frames(container, stream, path):
-        while shown is not None and len(picked) < len(times) and frame.time - origin > times[len(picked)] + 1e-3:
-            picked.append(shown)
-        if len(picked) == len(times):
-            return picked
+        while shown is not None and done < len(times) and frame.time - origin > times[done] + 1e-3:
+            yield shown
+            done += 1
+        if done == len(times):
+            return
         shown = frame
     if shown is not None:
         end = shown.time - origin + float((shown.duration or 0) * stream.time_base)
         duration = _duration(container, stream, path)
-        if any(end + BREAK < time < duration for time in times[len(picked) :]):
+        if any(end + BREAK < time < duration for time in times[done:]):
             raise ClipError(path, f"breaks off at {end:.2f} of {duration:.2f} s; download or encode it again")
-        picked += [shown] * (len(times) - len(picked))
-    return picked
+        yield from [shown] * (len(times) - done)
 
 
-def _finish(frames: list, times: list[float], path, height: int, width: int) -> np.ndarray:
-    if not frames:
+def _finish(frames, times: list[float], path, height: int, width: int) -> np.ndarray:
+    arrays, last = [], None
+    for frame in frames:  # converted as they come: decoded frames are large, and a frame shown twice is converted once
+        if frame is not last:
+            array, last = _to_array(frame, height, width), frame
+        arrays.append(array)
+    if not arrays:
         raise ClipError(path, f"has no frame at {times[0]:.2f} s")
-    done = {id(frame): _to_array(frame, height, width) for frame in frames}  # a frame shown twice is converted once
-    return np.stack([done[id(frame)] for frame in frames])
+    return np.stack(arrays)
 
 
 def _to_array(frame, height: int, width: int) -> np.ndarray:
@@ -216,8 +222,6 @@ def enlarge(frames: np.ndarray, at_least: int = 256) -> np.ndarray:
 
 def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: int = 4) -> Image.Image:
     """One picture of several videos: a row each, a frame each column, the label above the row."""
-    from PIL import ImageDraw
-
     rows = [enlarge(frames, at_least) for frames in rows]
     line = 16
     width = max(frames.shape[0] * (frames.shape[2] + gap) for frames in rows) + gap
@@ -232,13 +236,20 @@ def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: in
     return picture
 
 
-def mosaic(videos: list[np.ndarray], columns: int = 4, at_least: int = 96, gap: int = 4) -> np.ndarray:
-    """Several videos of one length side by side in one, as uint8 frames."""
+def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_least: int = 128) -> np.ndarray:
+    """Several videos of one length side by side in one, each under its label, as uint8 frames."""
+    gap, line = 6, 16
     videos = [enlarge(frames, at_least) for frames in videos]
     length, height, width, _ = videos[0].shape
-    lines = -(-len(videos) // columns)
-    canvas = np.full((length, lines * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
-    for index, frames in enumerate(videos):
-        y, x = (gap + place * (size + gap) for place, size in zip(divmod(index, columns), (height, width), strict=True))
+    rows = -(-len(videos) // columns)
+    page = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + line + gap) + gap), "white")
+    pen = ImageDraw.Draw(page)
+    corners = []  # (x, y) of each video
+    for index, label in enumerate(labels):
+        row, column = divmod(index, columns)
+        corners.append((gap + column * (width + gap), gap + row * (height + line + gap) + line))
+        pen.text((corners[-1][0], corners[-1][1] - line), label, fill="black", font_size=11)
+    canvas = np.repeat(np.asarray(page)[None], length, axis=0)
+    for frames, (x, y) in zip(videos, corners, strict=True):
         canvas[:, y : y + height, x : x + width] = frames
     return canvas

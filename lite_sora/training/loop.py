@@ -16,7 +16,7 @@ from lite_sora.compute import known_peak, training_flops
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.toy import write_toy_dataset
-from lite_sora.data.video import enlarge, mosaic, sheet, write_gif
+from lite_sora.data.video import mosaic, sheet, write_gif
 from lite_sora.denoisers.dit import SIZES
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
@@ -341,7 +341,7 @@ def save_samples(
         picture.save(samples / f"{step:06d}-{name}.png")
         metrics.picture(f"samples/{name}", picture, step)
         if name == "ema":
-            write_gif(samples / f"{step:06d}.gif", enlarge(mosaic(rows), 1), network.config.fps)
+            write_gif(samples / f"{step:06d}.gif", mosaic(rows, prompts), network.config.fps)
     model.train()
 
 

@@ -192,7 +192,7 @@ def test_pictures_cover_and_are_cropped_without_stretching(height, width, tmp_pa
 
 
 def turned(path, matrix: tuple[int, ...]) -> None:
-    """Writes to an mp4's track header how it is to be shown, as phones do: (a, b, c, d) of x' = ax + cy, y' = bx + dy."""
+    """Writes to an mp4's track header how to show it, as phones do: (a, b, c, d) of x' = ax + cy, y' = bx + dy."""
     data = bytearray(path.read_bytes())
     place = data.index(b"tkhd") + 44  # the nine numbers a b u c d v x y w; ISO 14496-12, 8.3.2
     for index, value in zip((0, 1, 3, 4), matrix, strict=True):
