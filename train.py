@@ -26,6 +26,8 @@ def main() -> None:
         STAGES[stage](settings, given)
     except (ManifestError, CheckpointError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train.py: stopped; what there is was saved at the last checkpoint")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ FLOPs are counted on torch's "meta" device, where tensors have shapes and no val
 moment. A multiply-add is two FLOPs (the papers' "Gflops" are often multiply-adds: half of that).
 """
 
+import time
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,7 +45,18 @@ def known_peak(device: torch.device, precision: str) -> float | None:
         name = torch.cuda.get_device_name(device)
         return next((peak for part, peak in GPU_PEAKS.items() if part in name), None)
     if device.type == "cpu":
-        from lite_sora.training.distribution import matmul_flops
-
         return matmul_flops(torch.bfloat16 if precision == "bf16" else torch.float32)
     return None
+
+
+def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 5) -> float:
+    """The FLOP/s of the fastest of a few square matmuls."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(tries):
+        start = time.perf_counter()
+        a @ b
+        if torch.device(device).type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -47,8 +47,8 @@ class TextToVideoConfig:
     width: int = 32
     fps: float = 8.0
     sampler: str = "euler"
-    steps: int = 16
-    guidance: float = 2.0
+    steps: int = 12
+    guidance: float = 1.5
     training: dict = field(default_factory=dict)  # the settings of the run that it comes from
 
 
@@ -97,6 +97,8 @@ class TextToVideo(nn.Module):
         A seed belongs to a prompt: the same prompt and seed give the same video, whatever else is in the batch.
         """
         config = self.config
+        if (sampler or config.sampler) not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
         shape = (frames or config.frames, height or config.height, width or config.width)
         for size, factor, flag in zip(shape, self.autoencoder.downsample, ("frames", "height", "width"), strict=True):
             if size % factor:

@@ -3,6 +3,7 @@
 Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of the file.
 """
 
+import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -238,7 +239,7 @@ def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: in
 
 def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_least: int = 128) -> np.ndarray:
     """Several videos of one length side by side in one, each under its label, as uint8 frames."""
-    gap, line = 6, 16
+    gap, line = 6, 30  # two lines of text
     videos = [enlarge(frames, at_least) for frames in videos]
     length, height, width, _ = videos[0].shape
     rows = -(-len(videos) // columns)
@@ -248,7 +249,7 @@ def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_lea
     for index, label in enumerate(labels):
         row, column = divmod(index, columns)
         corners.append((gap + column * (width + gap), gap + row * (height + line + gap) + line))
-        pen.text((corners[-1][0], corners[-1][1] - line), label, fill="black", font_size=11)
+        pen.text((corners[-1][0], corners[-1][1] - line), textwrap.fill(label, width // 6), fill="black", font_size=11)
     canvas = np.repeat(np.asarray(page)[None], length, axis=0)
     for frames, (x, y) in zip(videos, corners, strict=True):
         canvas[:, y : y + height, x : x + width] = frames

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
 from lite_sora.data.toy import CORNERS, Corner, Seen, combinations, draw, judge, prompt, random_scene
+from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.pipeline import TextToVideo
 
 FACTS = ("shape", "colour", "motion", "all")
@@ -126,7 +127,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="sampler steps (default: as the run's config.json says)")
     parser.add_argument("--guidance", type=float, help="guidance scale (default: as the run's config.json says)")
-    parser.add_argument("--sampler", help="sampler (default: as the run's config.json says)")
+    parser.add_argument("--sampler", choices=list(SAMPLERS), help="sampler (default: as the run's config.json says)")
     parser.add_argument("--device", help="cuda, mps or cpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()

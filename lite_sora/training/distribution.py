@@ -5,7 +5,6 @@ knows that there is more than one process.
 """
 
 import os
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -13,6 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from lite_sora.compute import matmul_flops
 
 
 def default_device() -> str:
@@ -78,9 +79,9 @@ def parallelize(model: nn.Module, processes: Processes, compiled: bool) -> nn.Mo
     return model
 
 
-def without_averaging(model: nn.Module):
-    """A context in which gradients stay in this process: for all but the last part of an accumulated batch."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+def averaging(model: nn.Module, last: bool):
+    """The context of one part of an accumulated batch: processes average their gradients in the last part only."""
+    return nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync()
 
 
 # ---------------------------------------------------------------- precision
@@ -98,16 +99,3 @@ def choose_precision(device: torch.device) -> str:
 def autocast(device: torch.device, precision: str):
     """The context that a forward pass runs in: matmuls in bf16, or everything in fp32."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 5) -> float:
-    """The FLOP/s of the fastest of a few square matmuls."""
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(tries):
-        start = time.perf_counter()
-        a @ b
-        if torch.device(device).type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best

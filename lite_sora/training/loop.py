@@ -110,14 +110,10 @@ def train(settings: TrainSettings, given: dict) -> Path:
             parts = torch.arange(len(batch)).chunk(settings.accumulate)
             for number, part in enumerate(parts, 1):
                 x, noise, t, ids = training_inputs(model, batch, part.tolist(), settings, processes.device)
-                with distribution.autocast(processes.device, settings.precision):
-                    if number < len(parts):
-                        with distribution.without_averaging(parallel):
-                            loss = parallel(x, noise, t, ids)
-                            (loss.sum() / len(batch)).backward()
-                    else:
-                        loss = parallel(x, noise, t, ids)
-                        (loss.sum() / len(batch)).backward()
+                with distribution.averaging(parallel, last=number == len(parts)):
+                    with distribution.autocast(processes.device, settings.precision):
+                        loss = parallel(x, noise, t, ids)  # (B,)
+                    (loss.sum() / len(batch)).backward()
                 losses.append(loss.detach())
                 times.append(t)
 
@@ -158,11 +154,8 @@ def train(settings: TrainSettings, given: dict) -> Path:
             last = step == settings.steps or asked or step == settings.stop_after
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 checkpoint(folder, model, average, optimizers, step)
-            if (
-                processes.first
-                and settings.sample_every
-                and (step == settings.steps or step % settings.sample_every == 0)
-            ):
+            sheet_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
+            if processes.first and sheet_is_due:
                 save_samples(folder, step, model, average, dataset, metrics)
             clock = time.perf_counter()
             if last:
@@ -186,8 +179,10 @@ def saved_settings(folder: Path) -> TrainSettings:
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")
-    known = TrainSettings.__dataclass_fields__
-    return TrainSettings(**{k: v for k, v in json.loads(path.read_text())["training"].items() if k in known})
+    saved, known = json.loads(path.read_text()).get("training"), TrainSettings.__dataclass_fields__
+    if not saved:
+        raise CheckpointError(f"{path} says nothing of a training run: there is nothing to resume in {folder}")
+    return TrainSettings(**{key: value for key, value in saved.items() if key in known})
 
 
 def new_folder(settings: TrainSettings, processes: distribution.Processes) -> Path:
@@ -330,7 +325,7 @@ def checkpoint(folder: Path, model: TextToVideo, average: TextToVideo, optimizer
 def save_samples(
     folder: Path, step: int, model: TextToVideo, average: TextToVideo, dataset: VideoDataset, metrics
 ) -> None:
-    """Sheets (prompt × frames) and a GIF from fixed prompts and seeds: with the raw weights, and with their average."""
+    """Sheets (prompt × frames) and GIFs from fixed prompts and seeds: of the raw weights, and of their average."""
     prompts = sample_prompts(dataset.clips)
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
@@ -340,8 +335,7 @@ def save_samples(
         picture = sheet(rows, prompts)
         picture.save(samples / f"{step:06d}-{name}.png")
         metrics.picture(f"samples/{name}", picture, step)
-        if name == "ema":
-            write_gif(samples / f"{step:06d}.gif", mosaic(rows, prompts), network.config.fps)
+        write_gif(samples / f"{step:06d}-{name}.gif", mosaic(rows, prompts), network.config.fps)
     model.train()
 
 

@@ -38,20 +38,20 @@ class TrainSettings:
     # the model
     denoiser: str = flag("dit", "the transformer", choices=["dit"])
     size: str = flag("toy", "its size", choices=list(SIZES))
-    patch: list[int] = flag([4, 8, 8], "its patches: frames, height, width")
+    patch: list[int] = flag([2, 8, 8], "its patches: frames, height, width")
     autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
 
     # the objective: a preset, and parts that differ from it
-    objective: str = flag("jit", "a published combination", choices=list(PRESETS))
+    objective: str = flag("toy", "a named combination", choices=list(PRESETS))
     path: str | None = flag(None, "linear, gvp, vp or cosine")
     prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
     weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
     time: str | None = flag(None, "the density that t is drawn from: uniform, logit-normal, mode, cosmap or edm")
-    shift: float | None = flag(6.0, "how far t is shifted towards noise; 1 is not at all")
+    shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
 
     # the optimiser
-    steps: int = flag(1400, "optimiser steps")
+    steps: int = flag(900, "optimiser steps")
     batch_size: int = flag(32, "clips a step, over all processes")
     accumulate: int = flag(1, "parts that each process computes its share of a batch in, to save memory")
     optimizer: str = flag(
@@ -76,8 +76,8 @@ class TrainSettings:
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(200, "steps between checkpoints")
-    sample_every: int = flag(200, "steps between sample sheets; 0 for none")
+    checkpoint_every: int = flag(300, "steps between checkpoints")
+    sample_every: int = flag(300, "steps between sample sheets; 0 for none")
     stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
     tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")

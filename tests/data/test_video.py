@@ -358,11 +358,12 @@ def test_sheet_shows_each_frame_of_each_video():
     assert (array[4:16] < 100).any()  # the label
 
 
-def test_mosaic_lays_videos_side_by_side():
+def test_mosaic_lays_videos_side_by_side_under_their_labels():
     videos = [np.full((2, 16, 16, 3), 40 * i, np.uint8) for i in range(5)]
-    canvas = mosaic(videos, columns=3, at_least=32, gap=4)
-    assert canvas.shape == (2, 2 * 36 + 4, 3 * 36 + 4, 3) and canvas.dtype == np.uint8
+    canvas = mosaic(videos, list("abcde"), columns=3, at_least=32)
+    assert canvas.shape == (2, 2 * (32 + 30 + 6) + 6, 3 * 38 + 6, 3) and canvas.dtype == np.uint8
     for index in range(5):
-        y, x = 4 + 36 * (index // 3), 4 + 36 * (index % 3)
+        y, x = 6 + 68 * (index // 3) + 30, 6 + 38 * (index % 3)
         assert (canvas[:, y : y + 32, x : x + 32] == 40 * index).all()
-    assert (canvas[:, 40:, 76:] == 255).all()  # the empty place
+        assert (canvas[:, y - 30 : y, x : x + 32] < 128).any()  # its label
+    assert (canvas[:, 74:, 82:] == 255).all()  # the empty place

@@ -126,7 +126,9 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(toy, tmp_p
 def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
     run_train(*tiny_flags(toy), "--steps", "4", "--sample-every", "2", "--out", str(tmp_path / "run"))
     names = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    sheets = {f"samples/{step:06d}{kind}" for step in (2, 4) for kind in ("-raw.png", "-ema.png", ".gif")}
+    sheets = {
+        f"samples/{step:06d}{kind}" for step in (2, 4) for kind in ("-raw.png", "-ema.png", "-raw.gif", "-ema.gif")
+    }
     assert (
         names
         == {"config.json", "tokenizer.json", "model.safetensors", "state.pt", "metrics.jsonl", "curves.png"} | sheets
