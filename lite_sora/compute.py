@@ -49,7 +49,7 @@ def known_peak(device: torch.device, precision: str) -> float | None:
     return None
 
 
-def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 5) -> float:
+def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 20) -> float:
     """The FLOP/s of the fastest of a few square matmuls."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = float("inf")

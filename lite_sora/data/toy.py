@@ -40,6 +40,7 @@ DIRECTIONS = {  # unit steps (x, y) in image coordinates: y grows downwards
 MOTIONS = (*DIRECTIONS, "still", "growing", "shrinking", "bouncing")
 BACKGROUNDS = {"black": (0, 0, 0), "gray": (80, 80, 80), "white": (255, 255, 255)}
 SIZES = {"small": (0.11, 0.14), "medium": (0.15, 0.18), "large": (0.19, 0.24)}  # half-width, in frame sides
+VERSION = 1  # of what is drawn and said: raise it with every change, so that an old world on disk is written anew
 SPEEDS = {"slowly": (0.25, 0.35), "quickly": (0.40, 0.55)}  # distance covered in one clip, in frame sides
 
 
@@ -248,6 +249,8 @@ class Seen:
 
 def judge(frames: np.ndarray) -> list[Seen]:
     """Reads the things back from uint8 frames (T, side, side, 3), T ≥ 2, the largest first."""
+    if len(frames) < 2 or frames.shape[1] != frames.shape[2]:
+        raise ValueError(f"the judge reads square videos of two frames or more, not {frames.shape[:3]}")
     video = frames.astype(np.float64)
     border = np.concatenate([video[:, 0], video[:, -1], video[:, :, 0], video[:, :, -1]], axis=1)
     ground = np.median(border.reshape(-1, 3), axis=0)
@@ -325,7 +328,7 @@ def write_toy_dataset(
     seed: int = 0,
     frames: int = 8,
     side: int = 64,
-    fps: int = 8,
+    fps: float = 8,
 ) -> Path:
     """Writes `clips` mp4 files and `manifest.jsonl` to `folder` and returns the manifest's path.
 
@@ -335,6 +338,7 @@ def write_toy_dataset(
     folder = Path(folder)
     manifest, settings_file = folder / "manifest.jsonl", folder / "settings.json"
     settings = {
+        "version": VERSION,
         "clips": clips,
         "corner": asdict(CORNERS[corner]),
         "seed": seed,

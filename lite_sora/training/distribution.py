@@ -92,7 +92,11 @@ def choose_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type == "cpu":
-        return "bf16" if matmul_flops(torch.bfloat16, 256) > 1.5 * matmul_flops(torch.float32, 256) else "fp32"
+        return (
+            "bf16"
+            if matmul_flops(torch.bfloat16, 256, tries=5) > 1.5 * matmul_flops(torch.float32, 256, tries=5)
+            else "fp32"
+        )
     return "fp32"
 
 

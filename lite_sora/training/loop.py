@@ -200,11 +200,13 @@ def new_folder(settings: TrainSettings, processes: distribution.Processes) -> Pa
 
 
 def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> Path:
-    """The toy world on disk; written by the first process if it is not there yet."""
+    """The toy world on disk; written by the first process if it is not there yet. Twice as large as what is trained on,
+    since yuv420p halves the resolution of colour."""
     name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
     folder = Path("data") / name
     if processes.first:
-        write_toy_dataset(folder, settings.toy_clips, settings.toy_corner)
+        side, frames = 2 * max(settings.height, settings.width), max(8, settings.frames)
+        write_toy_dataset(folder, settings.toy_clips, settings.toy_corner, frames=frames, side=side, fps=settings.fps)
     processes.wait()
     return folder / "manifest.jsonl"
 
@@ -247,7 +249,9 @@ def latent_size(model: TextToVideo) -> tuple[int, int, int, int]:
 def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for what tokens pass through and AdamW for the rest. A group knows its highest learning rate."""
     matrices, rest = split_parameters(model) if settings.optimizer == "muon" else ([], list(model.parameters()))
-    optimizers = [torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay)]
+    optimizers = [
+        torch.optim.AdamW(rest, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True)
+    ]
     if matrices:
         optimizers.append(Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay))
     for optimizer in optimizers:
@@ -364,7 +368,8 @@ def finish(
         print(f"stopped at step {step} of {settings.steps}, and saved; go on with: python train.py --resume {folder}")
         return
     print(f"weights: {folder}/model.safetensors   curves: {curves}   samples: {folder}/samples/")
-    if settings.data is None and settings.adherence_clips:
+    square = settings.height == settings.width  # as the judge wants it, and long enough to move
+    if settings.data is None and settings.adherence_clips and square and settings.frames > 1:
         from lite_sora.evaluation.adherence import measure, report
 
         result = measure(average, settings.toy_corner, settings.adherence_clips)

@@ -92,6 +92,14 @@ def test_judge_sorts_by_size():
     assert [seen.colour for seen in judge(draw(Scene(things, "black"), side=32))] == ["blue", "red"]
 
 
+def test_judge_overlooks_the_fringe_that_a_codec_draws_on_another_things_edge():
+    square = Thing("square", "green", "still", "large", "slowly", 0.22, 0.0, (0.3, 0.3))
+    triangle = Thing("triangle", "yellow", "still", "small", "slowly", 0.12, 0.0, (0.8, 0.8))
+    frames = draw(Scene((square, triangle), "black"), side=32)
+    frames[:4, 2:4, 2:18] = (80, 80, 0)  # yellowish, along the square's upper edge, in the first half
+    assert [thing.triple for thing in judge(frames)] == [square.triple, triangle.triple]
+
+
 BOX = np.mgrid[:32, :32] + 0.5  # (2, 32, 32): y and x of each pixel's centre
 
 
@@ -240,6 +248,23 @@ def test_dataset_is_written_once(tmp_path):
     manifest.unlink()  # as after an interrupted run
     write_toy_dataset(tmp_path, **settings, seed=1)
     assert probe(video).width == 32 and manifest.exists()
+
+
+def test_an_interrupted_rewrite_is_never_taken_for_the_whole(tmp_path, monkeypatch):
+    settings = {"clips": 4, "frames": 4, "side": 32}
+    write_toy_dataset(tmp_path / "whole", **settings)
+    write_toy_dataset(tmp_path / "again", **settings)
+
+    def interrupted(path, frames, fps):
+        if path.stem == "000002":
+            raise KeyboardInterrupt
+        write_video(path, frames, fps)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("lite_sora.data.toy.write_video", interrupted)
+        write_toy_dataset(tmp_path / "again", **settings, seed=1)
+    write_toy_dataset(tmp_path / "again", **settings)
+    assert contents(tmp_path / "again") == contents(tmp_path / "whole")
 
 
 def test_manifest_tells_what_its_files_show(toy):

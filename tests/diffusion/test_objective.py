@@ -283,7 +283,7 @@ def test_presets_are_the_published_systems():
     assert PRESETS["sd3"] == replace(PRESETS["sit"], time="logit-normal")
     assert PRESETS["ddpm"] == Objective("vp", "noise", "none", "uniform")
     assert PRESETS["min-snr"] == replace(PRESETS["ddpm"], weighting="min-snr")
-    assert all(preset.shift == 1 for preset in PRESETS.values())
+    assert all(preset.shift == 1 for name, preset in PRESETS.items() if name != "toy")
 
 
 @pytest.mark.parametrize("part", ["path", "prediction", "weighting", "time"])
