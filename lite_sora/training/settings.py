@@ -51,7 +51,7 @@ class TrainSettings:
     shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
 
     # the optimiser
-    steps: int = flag(900, "optimiser steps")
+    steps: int = flag(800, "optimiser steps")
     batch_size: int = flag(32, "clips a step, over all processes")
     accumulate: int = flag(1, "parts that each process computes its share of a batch in, to save memory")
     optimizer: str = flag(
@@ -76,8 +76,8 @@ class TrainSettings:
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(300, "steps between checkpoints")
-    sample_every: int = flag(300, "steps between sample sheets; 0 for none")
+    checkpoint_every: int = flag(200, "steps between checkpoints")
+    sample_every: int = flag(200, "steps between sample sheets; 0 for none")
     stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
     tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
