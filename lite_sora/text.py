@@ -54,8 +54,8 @@ def unknown_words(tokenizer: Tokenizer, caption: str) -> list[str]:
 class TextEncoder(nn.Module):
     """Word embeddings and positions, then `depth` transformer blocks. Captions longer than `length` are cut off.
 
-    A toy vocabulary needs no blocks: each word keeps its own meaning, and the denoiser, whose attention reads the words,
-    combines them."""
+    A toy vocabulary needs no blocks: each word keeps its own meaning, and the denoiser, whose attention reads the
+    words, combines them."""
 
     def __init__(self, tokenizer: Tokenizer, width: int, depth: int = 0, heads: int = 4, length: int = 32):
         super().__init__()
