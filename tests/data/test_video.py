@@ -245,6 +245,7 @@ def refused(path, reason: str, times=(0.0, 0.5)) -> None:
 
 def unusable(path, reason: str) -> None:
     refused(path, reason)
+    refused(path, reason, [5.0])  # where a seek is tried first
     with pytest.raises(ClipError, match=reason):
         probe(path)
 
