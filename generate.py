@@ -65,7 +65,7 @@ def newest_run() -> Path:
     return runs[-1].parent
 
 
-def free_name(folder: Path, prompt: str, seed: int, taken: set[str]) -> str:
+def free_name(prompt: str, seed: int, taken: set[str]) -> str:
     """A file name that tells the prompt and the seed; prompts that shorten to the same name get a number."""
     name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
     name, number = f"{name}-seed{seed}", 2
@@ -90,7 +90,7 @@ def main() -> None:
             sampling = {k: getattr(options, k) for k in ("frames", "height", "width", "steps", "sampler", "guidance")}
             videos = model.generate(prompts, options.negative, [options.seed] * len(prompts), **sampling)
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
-                name, fps = free_name(options.out, prompt, options.seed, taken), options.fps or model.config.fps
+                name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
                 frames = enlarge(frames, options.upscale)
                 write_video(options.out / f"{name}.mp4", frames, fps)
                 write_gif(options.out / f"{name}.gif", frames, fps)

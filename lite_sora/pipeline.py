@@ -70,6 +70,18 @@ class TextToVideo(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def latent_shape(
+        self, frames: int | None = None, height: int | None = None, width: int | None = None
+    ) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of the latents of a video; what is None is as the model was trained."""
+        config, shape = self.config, [self.autoencoder.latent_channels]
+        sizes = {"frames": frames or config.frames, "height": height or config.height, "width": width or config.width}
+        for (flag, size), factor in zip(sizes.items(), self.autoencoder.downsample, strict=True):
+            if size % factor:
+                raise ValueError(f"--{flag} {size} does not divide by {factor}, what the autoencoder shrinks it by")
+            shape.append(size // factor)
+        return tuple(shape)
+
     # ------------------------------------------------------------ training
 
     def forward(self, latents: Tensor, noise: Tensor, t: Tensor, ids: Tensor) -> Tensor:
@@ -99,14 +111,10 @@ class TextToVideo(nn.Module):
         config = self.config
         if (sampler or config.sampler) not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
-        shape = (frames or config.frames, height or config.height, width or config.width)
-        for size, factor, flag in zip(shape, self.autoencoder.downsample, ("frames", "height", "width"), strict=True):
-            if size % factor:
-                raise ValueError(f"--{flag} {size} does not divide by {factor}, what the autoencoder shrinks it by")
-        shape = [size // factor for size, factor in zip(shape, self.autoencoder.downsample, strict=True)]
+        shape = self.latent_shape(frames, height, width)
         seeds = seeds if seeds is not None else [0] * len(prompts)
         # noise is drawn on the CPU, so that a seed means the same on every device
-        x = normal(seeds, (self.autoencoder.latent_channels, *shape)).to(self.device)
+        x = normal(seeds, shape).to(self.device)
         fresh = (seed_of(seed, "sampler", step) for step in range(10**9) for seed in seeds)
 
         path = PATHS[self.objective.path]

@@ -24,7 +24,7 @@ from lite_sora.seeds import normal, seed_of, uniform
 from lite_sora.text import build_tokenizer
 from lite_sora.training import distribution
 from lite_sora.training.checkpoint import load_state, save_state
-from lite_sora.training.metrics import Metrics, loss_by_time, plot_curves
+from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
 from lite_sora.training.settings import TrainSettings
 
@@ -87,7 +87,7 @@ def train(settings: TrainSettings, given: dict) -> Path:
 
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
     peak = known_peak(processes.device, settings.precision)
-    latent_shape = latent_size(model)
+    latent_shape = model.latent_shape()
     words = max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in dataset.clips[:256])
     flops = settings.batch_size * training_flops(model, latent_shape, words)
     tokens = settings.batch_size * math.prod(n // p for n, p in zip(latent_shape[1:], settings.patch, strict=True))
@@ -134,7 +134,7 @@ def train(settings: TrainSettings, given: dict) -> Path:
                 line = {
                     "step": step,
                     "loss": losses.mean().item() if finite else None,
-                    "loss_by_time": loss_by_time(losses, times) if finite else [None] * 4,
+                    "loss_by_time": loss_by_time(losses, times) if finite else [None] * TIME_BINS,
                     "grad_norm": norm.item() if finite else None,
                     "lr": settings.lr * rate,
                     "skipped": not finite,
@@ -239,13 +239,6 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
     )
 
 
-def latent_size(model: TextToVideo) -> tuple[int, int, int, int]:
-    """(C, T, H, W) of the latents that the model trains on."""
-    config, factors = model.config, model.autoencoder.downsample
-    sizes = (config.frames, config.height, config.width)
-    return model.autoencoder.latent_channels, *(size // factor for size, factor in zip(sizes, factors, strict=True))
-
-
 def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for what tokens pass through and AdamW for the rest. A group knows its highest learning rate."""
     matrices, rest = split_parameters(model) if settings.optimizer == "muon" else ([], list(model.parameters()))
@@ -320,7 +313,6 @@ class OrderlyStop:
 
 
 def checkpoint(folder: Path, model: TextToVideo, average: TextToVideo, optimizers: list, step: int) -> None:
-    average.config = model.config
     average.save_pretrained(folder)
     weights = {"model": model.state_dict(), "average": average.state_dict()}
     save_state(folder, weights | {"step": step, "optimizers": [optimizer.state_dict() for optimizer in optimizers]})

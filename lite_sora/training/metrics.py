@@ -1,11 +1,12 @@
 """What a run tells about itself while it trains: metrics.jsonl, curves, sample sheets, TensorBoard if asked for."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+
+from lite_sora.pipeline import write_whole
 
 TIME_BINS = 4  # the loss is also told apart by t: [0, 1/4), [1/4, 1/2), ...
 
@@ -22,9 +23,8 @@ class Metrics:
     def __init__(self, folder: Path, step: int, tensorboard: bool):
         self.path = folder / "metrics.jsonl"
         kept = [line for line in read_lines(self.path) if line["step"] <= step]
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(part, self.path)
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        write_whole(self.path, lambda path: path.write_text(text))
         self.file = self.path.open("a", buffering=1)
         self.board = _tensorboard(folder, step) if tensorboard else None
 

@@ -92,7 +92,6 @@ FREE_ON_RESUME = {
     "checkpoint_every",
     "sample_every",
     "stop_after",
-} | {
     "tensorboard",
     "adherence_clips",
 }

@@ -22,7 +22,6 @@ from lite_sora.denoisers.dit import SIZES
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
 from lite_sora.text import build_tokenizer
 from lite_sora.training.distribution import autocast, default_device
-from lite_sora.training.loop import latent_size
 
 
 def step_seconds(
@@ -31,7 +30,7 @@ def step_seconds(
     """The median time of an optimiser step, in seconds, after a warm-up of three."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     call = torch.compile(model) if compiled else model
-    latents = torch.randn(batch, *latent_size(model), device=device)
+    latents = torch.randn(batch, *model.latent_shape(), device=device)
     ids = torch.full((batch, words), 3, device=device)
     t, seconds = torch.rand(batch, device=device), []
     for _ in range(3 + steps):
@@ -92,7 +91,7 @@ def main() -> None:
             for compiled in {"no": [False], "yes": [True], "both": [False, True]}[options.compile]:
                 model = TextToVideo(config, tokenizer).to(device)
                 seconds = step_seconds(model, batch, words, precision, compiled, options.steps, device)
-                flops = batch * training_flops(model, latent_size(model), words) / seconds
+                flops = batch * training_flops(model, model.latent_shape(), words) / seconds
                 tokens = (
                     batch * math.prod(n // p for n, p in zip((frames, height, width), patch, strict=True)) / seconds
                 )
