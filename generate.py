@@ -1,4 +1,7 @@
-"""Prompts → videos: python generate.py "a red circle moving right" [--flags]. Writes an mp4 and a GIF for each."""
+"""Prompts → videos: python generate.py "a red circle moving right" [--flags].
+
+Writes an mp4 and a GIF for each; a PNG where a video is one frame.
+"""
 
 import argparse
 import re
@@ -6,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
@@ -92,6 +96,10 @@ def main() -> None:
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
                 name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
                 frames = enlarge(frames, options.upscale)
+                if len(frames) == 1:
+                    Image.fromarray(frames[0]).save(options.out / f"{name}.png")
+                    tqdm.write(f"{prompt!r} → {options.out / name}.png")
+                    continue
                 write_video(options.out / f"{name}.mp4", frames, fps)
                 write_gif(options.out / f"{name}.gif", frames, fps)
                 tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")

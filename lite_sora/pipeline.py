@@ -14,16 +14,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lite_sora.autoencoders.pixel import PixelAutoencoder
-from lite_sora.denoisers.dit import DiT, DiTConfig
-from lite_sora.diffusion.objective import Objective
+from lite_sora.autoencoders import load_autoencoder
+from lite_sora.denoisers import DENOISERS
+from lite_sora.diffusion.objective import Denoiser, Objective
 from lite_sora.diffusion.path import PATHS
-from lite_sora.diffusion.samplers import SAMPLERS, guided, time_grid
+from lite_sora.diffusion.published import speaking
+from lite_sora.diffusion.samplers import SAMPLERS, Denoise, guided, time_grid
 from lite_sora.seeds import normal, seed_of
-from lite_sora.text import Text, TextEncoder
-
-DENOISERS = {"dit": (DiT, DiTConfig)}
-AUTOENCODERS = {"pixel": PixelAutoencoder}
+from lite_sora.text import ClassLabels, TextEncoder
 
 
 class CheckpointError(ValueError):
@@ -36,10 +34,12 @@ class TextToVideoConfig:
 
     denoiser: str = "dit"
     denoiser_config: dict = field(default_factory=dict)
-    autoencoder: str = "pixel"
+    autoencoder: str = "pixel"  # or the folder or hub id of a pretrained one
+    convention: str | None = None  # how a published network counts time (`diffusion/published.py`); None: as we do
     text_width: int = 128
     text_depth: int = 0
     text_length: int = 32
+    null_class: bool = True  # of a model of classes: whether its last one is "no class", for guidance
     objective: Objective = field(default_factory=Objective)
     # what generation does unless told otherwise: the size that the model was trained at, and how to sample
     frames: int = 8
@@ -53,18 +53,19 @@ class TextToVideoConfig:
 
 
 class TextToVideo(nn.Module):
-    def __init__(self, config: TextToVideoConfig, tokenizer: Tokenizer):
+    def __init__(self, config: TextToVideoConfig, tokenizer: Tokenizer | None):
+        """A model of captions has a tokenizer; a model of classes needs none."""
         super().__init__()
         self.config = config
         self.objective = config.objective
-        self.autoencoder = AUTOENCODERS[config.autoencoder]()
-        self.text = TextEncoder(tokenizer, config.text_width, config.text_depth, length=config.text_length)
-        network, network_config = DENOISERS[config.denoiser]
-        self.denoiser = network(
-            network_config(
-                channels=self.autoencoder.latent_channels, text_width=config.text_width, **config.denoiser_config
-            )
-        )
+        self.autoencoder = load_autoencoder(config.autoencoder)
+        network, network_config, _ = DENOISERS[config.denoiser]
+        parts = {"channels": self.autoencoder.latent_channels, "text_width": config.text_width}
+        self.denoiser = network(network_config(**parts | config.denoiser_config))
+        if classes := self.denoiser.config.classes:
+            self.text = ClassLabels(classes, config.null_class)
+        else:
+            self.text = TextEncoder(tokenizer, config.text_width, config.text_depth, length=config.text_length)
 
     @property
     def device(self) -> torch.device:
@@ -86,8 +87,18 @@ class TextToVideo(nn.Module):
 
     def forward(self, latents: Tensor, noise: Tensor, t: Tensor, ids: Tensor) -> Tensor:
         """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,), token ids (B, L)."""
+        return self.objective.loss(self._told(ids), latents, noise, t)
+
+    def _told(self, ids: Tensor) -> Denoiser:
+        """The denoiser, with the caption (or class) that it is told."""
         text = self.text(ids)
-        return self.objective.loss(lambda x_t, t: self.denoiser(x_t, t, text), latents, noise, t)
+
+        def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.denoiser(x_t, t, text)
+
+        if self.config.convention:
+            return speaking(self.config.convention, denoiser, PATHS[self.objective.path])
+        return denoiser
 
     # ------------------------------------------------------------ generation
 
@@ -103,10 +114,12 @@ class TextToVideo(nn.Module):
         steps: int | None = None,
         sampler: str | None = None,
         guidance: float | None = None,
+        times: Tensor | None = None,
     ) -> Tensor:
         """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained.
 
-        A seed belongs to a prompt: the same prompt and seed give the same video, whatever else is in the batch.
+        `times` are the sampler's, falling from 1 to 0, instead of a grid of `steps`. A seed belongs to a prompt: the
+        same prompt and seed give the same video, whatever else is in the batch.
         """
         config = self.config
         if (sampler or config.sampler) not in SAMPLERS:
@@ -118,17 +131,24 @@ class TextToVideo(nn.Module):
         fresh = (seed_of(seed, "sampler", step) for step in range(10**9) for seed in seeds)
 
         path = PATHS[self.objective.path]
-        times = time_grid(steps or config.steps, self.objective.shift).to(self.device)
+        if times is None:
+            times = time_grid(steps or config.steps, self.objective.shift)
         guidance = config.guidance if guidance is None else guidance
-        denoise = guided(self._denoise(prompts), self._denoise([negative] * len(prompts)), guidance)
+        denoise = self._denoise(prompts)
+        if guidance != 1:
+            denoise = guided(denoise, self._denoise([negative] * len(prompts)), guidance)
         x = SAMPLERS[sampler or config.sampler](
-            denoise, x, times, path, lambda: normal([next(fresh) for _ in seeds], x.shape[1:]).to(self.device)
+            denoise,
+            x,
+            times.to(self.device),
+            path,
+            lambda: normal([next(fresh) for _ in seeds], x.shape[1:]).to(self.device),
         )
         return self.autoencoder.decode(x)
 
-    def _denoise(self, prompts: list[str]):
-        text: Text = self.text(self.text.tokenize(prompts).to(self.device))
-        return lambda x_t, t: self.objective.x_and_noise(lambda x_t, t: self.denoiser(x_t, t, text), x_t, t)
+    def _denoise(self, prompts: list[str]) -> Denoise:
+        denoiser = self._told(self.text.tokenize(prompts).to(self.device))
+        return lambda x_t, t: self.objective.x_and_noise(denoiser, x_t, t)
 
     # ------------------------------------------------------------ saving and loading
 
@@ -139,7 +159,8 @@ class TextToVideo(nn.Module):
         write_whole(
             folder / "config.json", lambda path: path.write_text(json.dumps(asdict(self.config), indent=2) + "\n")
         )
-        write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
+        if isinstance(self.text, TextEncoder):
+            write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         write_whole(folder / "model.safetensors", lambda path: save_file(weights, path))
 
@@ -148,16 +169,18 @@ class TextToVideo(nn.Module):
         """Loads a run folder, or a model of the Hugging Face hub by its id ("name/model"). Only json and safetensors
         are read, so nothing in a checkpoint is ever executed. Raises CheckpointError."""
         folder = _folder_or_hub(folder)
-        for name in ("config.json", "tokenizer.json", "model.safetensors"):
-            if not (folder / name).is_file():
-                raise CheckpointError(
-                    f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run"
-                )
+        _need(folder, "config.json")
+        _need(folder, "model.safetensors")
         try:
             settings = json.loads((folder / "config.json").read_text())
             settings["objective"] = Objective(**settings["objective"])
             config = TextToVideoConfig(**settings)
-            model = cls(config, Tokenizer.from_file(str(folder / "tokenizer.json")))
+            tokenizer = None
+            if not config.denoiser_config.get("classes"):
+                tokenizer = Tokenizer.from_file(str(_need(folder, "tokenizer.json")))
+            model = cls(config, tokenizer)
+        except CheckpointError:
+            raise
         except Exception as error:  # whatever a strange file makes of it
             raise CheckpointError(
                 f"{folder}/config.json does not describe a model of this version ({error})"
@@ -167,6 +190,12 @@ class TextToVideo(nn.Module):
         except (SafetensorError, RuntimeError) as error:
             raise CheckpointError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
         return model.to(device).eval()
+
+
+def _need(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise CheckpointError(f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run")
+    return folder / name
 
 
 def write_whole(path: Path, write) -> None:

@@ -4,24 +4,15 @@ The empty caption is the null condition of classifier-free guidance: it has only
 """
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
 from lite_sora.denoisers.layers import Block
+from lite_sora.denoisers.transformer import Text
 
 PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[START]"
-
-
-@dataclass
-class Text:
-    """What a denoiser sees of captions: tokens (B, L, D), mask (B, L) true where there is a word, pooled (B, D)."""
-
-    tokens: Tensor
-    mask: Tensor
-    pooled: Tensor
 
 
 def build_tokenizer(captions, most_words: int = 8192) -> Tokenizer:
@@ -92,3 +83,31 @@ class TextEncoder(nn.Module):
         for caption in captions:
             for word in unknown_words(self.tokenizer, caption):
                 warnings.warn(f"the model never saw the word {word!r} (in the prompt {caption!r})", stacklevel=2)
+
+
+class ClassLabels(nn.Module):
+    """In place of a text encoder, for a model of classes (ImageNet's): prompts are class ids, "" is no class."""
+
+    def __init__(self, classes: int, null: bool = True):
+        """classes counts the one for "no class", which is the last, if there is one (`null`)."""
+        super().__init__()
+        self.classes, self.null = classes, null
+
+    def tokenize(self, prompts: list[str]) -> Tensor:
+        """Labels (B,). Raises ValueError for what is no class id."""
+        return torch.tensor([self._label(prompt.strip()) for prompt in prompts])
+
+    def _label(self, prompt: str) -> int:
+        known = self.classes - self.null
+        if not prompt and self.null:
+            return self.classes - 1
+        if prompt.isdecimal() and int(prompt) < known:
+            return int(prompt)
+        without = "" if self.null else '; it has no label for "no class", so --guidance must be 1'
+        raise ValueError(f"the prompt {prompt!r} is no class id; this model knows 0 to {known - 1}{without}")
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return labels
+
+    def warn_of_unknown_words(self, prompts: list[str]) -> None:
+        """Nothing to warn of: a class is known, or an error."""

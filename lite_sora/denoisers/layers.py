@@ -1,124 +1,142 @@
-"""Layers that the transformers share: attention, the feed-forward network, patches, positions, the embedding of t."""
-
-import math
+"""Layers that the transformers share: norms, attention, the feed-forward network, the embedding of t."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lite_sora.denoisers.patches import regroup, rotate, sincos, ungroup
+
+NORMS = ("layer", "rms")
+MLPS = ("gelu", "gelu-tanh", "swiglu")
+
+
+def make_norm(kind: str, width: int, affine: bool = True, eps: float = 1e-6, bias: bool = True) -> nn.Module:
+    """LayerNorm (1607.06450), or RMSNorm (1910.07467), which only divides by the root mean square."""
+    if kind == "rms":
+        return nn.RMSNorm(width, eps=eps, elementwise_affine=affine)
+    return nn.LayerNorm(width, eps=eps, elementwise_affine=affine, bias=bias)
+
 
 class Attention(nn.Module):
-    """Multi-head self-attention, through torch's `scaled_dot_product_attention`."""
+    """Multi-head self-attention, through torch's `scaled_dot_product_attention`.
 
-    def __init__(self, width: int, heads: int, qk_norm: bool = False):
+    With within="space" tokens attend to those of their own frame only, with within="time" to those at their own place
+    in other frames: for T frames of S tokens that is T * S * S or S * T * T pairs instead of (T * S)^2.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        qk_norm: bool = False,
+        norm: str = "layer",
+        bias: bool = True,
+        within: str | None = None,
+    ):
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} does not divide by {heads} heads")
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.heads, self.within = heads, within
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width)
         # A norm of each head's queries and keys keeps attention from saturating at high learning rates (2302.05442)
-        self.q_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(width // heads, bias=False) if qk_norm else nn.Identity()
+        self.q_norm = make_norm(norm, width // heads, eps=1e-5, bias=False) if qk_norm else nn.Identity()
+        self.k_norm = make_norm(norm, width // heads, eps=1e-5, bias=False) if qk_norm else nn.Identity()
 
-    def forward(self, h: Tensor, mask: Tensor | None = None, rotation: Tensor | None = None) -> Tensor:
-        """h (B, N, D); mask (B, N), true for the tokens that may be attended to, or None for all; rotation
-        (N, D / heads) from `rotations_3d`, or None."""
-        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D / heads)
+    def project(self, h: Tensor, rotation: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of h (B, N, D), each (B, heads, N, D / heads)."""
+        q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
+        return q, k, v
+
+    def forward(
+        self,
+        h: Tensor,
+        mask: Tensor | None = None,
+        rotation: Tensor | None = None,
+        grid: tuple[int, int, int] | None = None,
+    ) -> Tensor:
+        """h (B, N, D); mask (B, N), true for the tokens that may be attended to (or numbers that are added to the
+        scores), None for all; rotation (N, D / heads) from `rotations_3d`, or None; grid (T, H, W) of the tokens, for
+        `within`."""
+        if self.within:
+            h = regroup(h, grid, self.within)
+            rotation = None if rotation is None else regroup(rotation[None], grid, self.within)[0]  # all groups' alike
+        q, k, v = self.project(h, rotation)
         if mask is not None:
             mask = mask[:, None, None, :]  # (B, 1, 1, N)
-        h = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(h.transpose(1, 2).flatten(2))  # (B, N, D)
+        h = self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))  # (B, N, D)
+        return ungroup(h, grid, self.within) if self.within else h
 
 
-class FeedForward(nn.Sequential):
-    def __init__(self, width: int, ratio: float = 4.0):
-        hidden = int(width * ratio)
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+class CrossAttention(nn.Module):
+    """Tokens (B, N, D) read a context (B, L, D), such as a caption's words."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.q, self.kv, self.out = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+
+    def forward(self, h: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """mask (B, L), true for what may be read."""
+        q = self.q(h).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, D / heads)
+        k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        return self.out(h.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Two layers with a GELU between, or SwiGLU (2002.05202): three, one of which gates; of the same size in all."""
+
+    def __init__(self, width: int, kind: str = "gelu", ratio: float = 4.0):
+        super().__init__()
+        self.gated = kind == "swiglu"
+        hidden = int(width * ratio * 2 / 3) // 8 * 8 if self.gated else int(width * ratio)
+        self.up = nn.Linear(width, 2 * hidden if self.gated else hidden)
+        self.activation = nn.SiLU() if self.gated else nn.GELU("tanh" if kind == "gelu-tanh" else "none")
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        if self.gated:
+            gate, h = self.up(h).chunk(2, dim=-1)
+            return self.down(self.activation(gate) * h)
+        return self.down(self.activation(self.up(h)))
 
 
 class Block(nn.Module):
     """A pre-norm transformer block, without conditioning."""
 
-    def __init__(self, width: int, heads: int, ratio: float = 4.0):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp: str = "gelu",
+        norm: str = "layer",
+        qk_norm: bool = False,
+        bias: bool = True,
+    ):
         super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(width), Attention(width, heads)
-        self.norm2, self.mlp = nn.LayerNorm(width), FeedForward(width, ratio)
+        self.norm1, self.attention = make_norm(norm, width, eps=1e-5), Attention(width, heads, qk_norm, norm, bias)
+        self.norm2, self.mlp = make_norm(norm, width, eps=1e-5), FeedForward(width, mlp)
 
-    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
-        h = h + self.attention(self.norm1(h), mask)
+    def forward(self, h: Tensor, mask: Tensor | None = None, rotation: Tensor | None = None) -> Tensor:
+        """h (B, N, D) → (B, N, D); mask and rotation as in `Attention`."""
+        h = h + self.attention(self.norm1(h), mask, rotation)
         return h + self.mlp(self.norm2(h))
 
 
-def patchify(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
-    """(B, C, T, H, W) → (B, N, C * pt * ph * pw), tokens ordered by time, then row, then column."""
-    b, c, t, h, w = video.shape
-    pt, ph, pw = patch
-    if t % pt or h % ph or w % pw:
-        raise ValueError(
-            f"a video of {t} frames, {h}×{w}, does not divide into patches of {pt}×{ph}×{pw}; "
-            "choose --frames, --height and --width that do, or another --patch"
-        )
-    video = video.reshape(b, c, t // pt, pt, h // ph, ph, w // pw, pw)
-    return video.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(b, -1, c * pt * ph * pw)
-
-
-def unpatchify(tokens: Tensor, patch: tuple[int, int, int], shape: tuple[int, int, int]) -> Tensor:
-    """(B, N, C * pt * ph * pw) → (B, C, T, H, W), with shape = (T, H, W)."""
-    (t, h, w), (pt, ph, pw) = shape, patch
-    video = tokens.reshape(len(tokens), t // pt, h // ph, w // pw, -1, pt, ph, pw)
-    return video.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(len(tokens), -1, t, h, w)
-
-
-def sincos(values: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """Sines and cosines of values (...) at width / 2 frequencies, (..., width); 1706.03762, section 3.5."""
-    half = width // 2
-    frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=values.device) / half)
-    angles = values[..., None].float() * frequencies
-    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, width % 2))
-
-
-def positions_3d(grid: tuple[int, int, int], width: int, device=None) -> Tensor:
-    """Fixed positions (N, width) of a grid of tokens (T, H, W): a third of the width for each axis. Computed from
-    coordinates, so that they exist for any size and length. The longest wave is 125 tokens: the 10,000 times longer one
-    of text models would leave neighbours in a small grid nearly the same."""
-    part = width // 3 // 2 * 2
-    widths = (width - 2 * part, part, part)
-    axes = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
-    return torch.cat([sincos(axis.flatten(), w, longest=20.0) for axis, w in zip(axes, widths, strict=True)], dim=-1)
-
-
-def rotations_3d(grid: tuple[int, int, int], width: int, others: int = 0, device=None) -> Tensor:
-    """Rotary positions (RoPE, 2104.09864) of a grid of tokens (T, H, W), for heads of `width`: (N + others, width), the
-    cosines of its width / 2 angles, then the sines. A share of the angles turns with each axis, so a query and a key
-    see how far apart they are in time, height and width; `others` tokens at the end (words) are not turned."""
-    part = width // 6
-    widths = (width // 2 - 2 * part, part, part)
-    axes = torch.meshgrid(*(torch.arange(n, device=device) for n in grid), indexing="ij")
-    both = [sincos(axis.flatten(), 2 * w, longest=100.0).chunk(2, dim=-1) for axis, w in zip(axes, widths, strict=True)]
-    cosines, sines = (torch.cat(parts, dim=-1) for parts in zip(*both, strict=True))
-    return torch.cat([F.pad(cosines, (0, 0, 0, others), value=1.0), F.pad(sines, (0, 0, 0, others))], dim=-1)
-
-
-def rotate(h: Tensor, rotation: Tensor) -> Tensor:
-    """Turns each pair (h[i], h[i + width / 2]) of h (..., N, width) by its angle."""
-    (a, b), (cosine, sine) = h.chunk(2, dim=-1), rotation.to(h.dtype).chunk(2, dim=-1)
-    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
-
-
 class TimeEmbedding(nn.Module):
-    """t (B,) in [0, 1] → (B, D): sines and cosines of 1000 t, then two layers, as in DiT (2212.09748)."""
+    """t (B,) → (B, D): sines and cosines of `scale` times t, then two layers, as in DiT (2212.09748)."""
 
-    def __init__(self, width: int, frequencies: int = 256):
+    def __init__(self, width: int, scale: float = 1000.0, frequencies: int = 256):
         super().__init__()
-        self.frequencies = frequencies
+        self.scale, self.frequencies = scale, frequencies
         self.mlp = nn.Sequential(nn.Linear(frequencies, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(sincos(1000 * t, self.frequencies))
+        return self.mlp(sincos(self.scale * t, self.frequencies).to(self.mlp[0].weight.dtype))
 
 
 def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import json
 import math
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.video import mosaic, sheet, write_gif
-from lite_sora.denoisers.dit import SIZES
+from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
 from lite_sora.seeds import normal, seed_of, uniform
@@ -26,7 +27,7 @@ from lite_sora.training import distribution
 from lite_sora.training.checkpoint import load_state, save_state
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
-from lite_sora.training.settings import TrainSettings
+from lite_sora.training.settings import NETWORK_PARTS, TrainSettings
 
 MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
 
@@ -35,8 +36,10 @@ class TrainingError(RuntimeError):
     """A run that cannot start or go on; the message says why and what to change."""
 
 
-def train(settings: TrainSettings, given: dict) -> Path:
-    """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
+def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
+    """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line.
+
+    `observe(step, model)` is called in the first process, with the averaged weights, when sample sheets are due."""
     processes = distribution.join(settings.device)
     torch.manual_seed(settings.seed)
     if settings.resume:
@@ -152,11 +155,13 @@ def train(settings: TrainSettings, given: dict) -> Path:
                 )
             asked = processes.gather(torch.tensor([float(stop.asked)], device=processes.device)).max() > 0
             last = step == settings.steps or asked or step == settings.stop_after
-            if processes.first and (last or step % settings.checkpoint_every == 0):
-                checkpoint(folder, model, average, optimizers, step)
             sheet_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
             if processes.first and sheet_is_due:
                 save_samples(folder, step, model, average, dataset, metrics)
+                if observe:
+                    observe(step, average)
+            if processes.first and (last or step % settings.checkpoint_every == 0):
+                checkpoint(folder, model, average, optimizers, step)
             clock = time.perf_counter()
             if last:
                 break
@@ -221,14 +226,28 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
                 f"--{flag} {size} does not divide by {patch}, the patch (--patch {' '.join(map(str, settings.patch))})"
             )
     parts = {k: getattr(settings, k) for k in ("path", "prediction", "weighting", "time", "shift")}
+    preset = settings.objective or ("sit" if settings.denoiser == "sit" else "toy")
     try:
-        objective = replace(PRESETS[settings.objective], **{k: v for k, v in parts.items() if v is not None})
+        objective = replace(PRESETS[preset], **{k: v for k, v in parts.items() if v is not None})
     except ValueError as error:
         raise TrainingError(f"--{error}") from None
-    width, depth, heads = SIZES[settings.size]
+
+    _, network_config, sizes = DENOISERS[settings.denoiser]
+    if settings.size not in sizes:
+        raise TrainingError(f"--size {settings.size}: {settings.denoiser} has the sizes {', '.join(sizes)}")
+    width, depth, heads = sizes[settings.size]
+    network = {"patch": settings.patch, "width": width, "depth": depth, "heads": heads}
+    network |= {k: getattr(settings, k) for k in NETWORK_PARTS if getattr(settings, k) is not None}
+    if unknown := network.keys() - network_config.__dataclass_fields__.keys():
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        raise TrainingError(f"{flags}: --denoiser {settings.denoiser} has no such part")
+    try:
+        network_config(**network)
+    except ValueError as error:
+        raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
     return TextToVideoConfig(
         denoiser=settings.denoiser,
-        denoiser_config={"patch": settings.patch, "width": width, "depth": depth, "heads": heads},
+        denoiser_config=network,
         text_depth=settings.text_depth,
         text_width=width,
         objective=objective,

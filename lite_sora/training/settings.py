@@ -5,7 +5,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lite_sora.data.toy import CORNERS
-from lite_sora.denoisers.dit import SIZES
+from lite_sora.denoisers import DENOISERS
+from lite_sora.denoisers.dit import ATTENTIONS, CONDITIONINGS, WORDS
+from lite_sora.denoisers.layers import MLPS, NORMS
+from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.diffusion.objective import PRESETS
 
 
@@ -36,14 +39,29 @@ class TrainSettings:
     fps: float = flag(8.0, "frames a second that clips are sampled at")
 
     # the model
-    denoiser: str = flag("dit", "the transformer", choices=["dit"])
-    size: str = flag("toy", "its size", choices=list(SIZES))
+    denoiser: str = flag("dit", "the transformer", choices=list(DENOISERS))
+    size: str = flag("toy", "its size: toy; dit and sit: S, B, L, XL; uvit: S, S-deep, M, L, H")
     patch: list[int] = flag([2, 8, 8], "its patches: frames, height, width")
     autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
+    conditioning: str | None = flag(
+        None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
+    )
+    words: str | None = flag(None, "dit, sit: where the caption's words are (default: sequence)", choices=list(WORDS))
+    attention: str | None = flag(
+        None, "dit, sit: every patch with every other, or within space and time in turn", choices=list(ATTENTIONS)
+    )
+    shared_adaln: bool | None = flag(None, "dit, sit: one modulation for all blocks")
+    skip: str | None = flag(None, "uvit: its long skip connections (default: concat)", choices=list(SKIPS))
+    mlp: str | None = flag(None, "the feed-forward network (default: gelu)", choices=list(MLPS))
+    norm: str | None = flag(None, "layer norm or rms norm (default: layer)", choices=list(NORMS))
+    qk_norm: bool | None = flag(None, "a norm on queries and keys (default: true)")
+    rope: bool | None = flag(None, "rotary positions in attention (default: true)")
 
     # the objective: a preset, and parts that differ from it
-    objective: str = flag("toy", "a named combination", choices=list(PRESETS))
+    objective: str | None = flag(
+        None, "a named combination (default: toy, but sit for --denoiser sit)", choices=list(PRESETS)
+    )
     path: str | None = flag(None, "linear, gvp, vp or cosine")
     prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
     weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
@@ -82,6 +100,9 @@ class TrainSettings:
     tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
+
+# flags that are fields of a denoiser's configuration
+NETWORK_PARTS = ("conditioning", "words", "attention", "shared_adaln", "skip", "mlp", "norm", "qk_norm", "rope")
 
 FREE_ON_RESUME = {
     "resume",

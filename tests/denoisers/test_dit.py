@@ -4,11 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lite_sora.denoisers.dit import SIZES, DiT, DiTConfig
-from lite_sora.denoisers.layers import (
-    Attention,
-    TimeEmbedding,
-    modulate,
+from lite_sora.denoisers.dit import SIZES, DiT, DiTConfig, Surroundings
+from lite_sora.denoisers.layers import Attention, TimeEmbedding, modulate
+from lite_sora.denoisers.patches import (
     patchify,
     positions_3d,
     rotate,
@@ -16,7 +14,7 @@ from lite_sora.denoisers.layers import (
     sincos,
     unpatchify,
 )
-from lite_sora.text import Text
+from lite_sora.denoisers.transformer import Text
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -171,9 +169,9 @@ def test_output_is_zero_at_first_and_every_block_the_identity(rope):
     model = DiT(DiTConfig(rope=rope))
     x, words = random(2, 3, 4, 16, 16), text(2, 5, 128)
     assert torch.equal(model(x, torch.tensor([0.2, 0.9]), words), torch.zeros_like(x))
-    h, condition = random(2, 7, 128), random(2, 128)
+    h, given = random(2, 7, 128), Surroundings(random(2, 128), None, None, None, None, (1, 1, 7))
     for block in model.blocks:
-        assert torch.equal(block(h, condition, None, None), h)
+        assert torch.equal(block(h, given), h)
 
 
 def test_everything_learns():

@@ -1,0 +1,46 @@
+"""From an image model to a video model: the same weights, such that at first each frame is drawn as an image."""
+
+import copy
+
+import torch
+
+from lite_sora.denoisers.dit import DiT
+from lite_sora.denoisers.uvit import UViT
+
+
+@torch.no_grad()
+def inflate(module: DiT | UViT, frames: int, patch_frames: int = 1) -> DiT | UViT:
+    """A video model of patches of `patch_frames` frames, for up to `frames` frames, from an image model (of patches of
+    one frame). At first a video of one frame, repeated, gives that frame's image output, repeated.
+
+    Patches: what is embedded is the mean of a patch's frames, and each of its frames gets the same output (the mean of
+    I3D, 1705.07750). Attention: among copies of the same tokens it gives what it gives among them once; a U-ViT's time
+    and label tokens, of which there is one, are counted once for each frame (`balance_frames`). Positions: the image's,
+    in each frame; frames are told apart once training has made them differ. Raises ValueError for a model that tells
+    frames apart already (computed or rotary positions), or has patches of several frames.
+    """
+    config = module.config
+    if config.patch[0] != 1 or not config.positions or config.positions[0] != 1 or config.rope:
+        raise ValueError(
+            "only an image model can be inflated: patches of one frame, a learned table of positions for one frame, "
+            f"no rope; this one has patch {config.patch}, positions {config.positions}, rope {config.rope}"
+        )
+    if frames % patch_frames:
+        raise ValueError(f"{frames} frames do not divide into patches of {patch_frames}")
+    config = copy.copy(config)
+    config.patch = (patch_frames, *config.patch[1:])
+    config.positions = (frames // patch_frames, *config.positions[1:])
+    if isinstance(module, UViT):
+        config.balance_frames = True
+    video = type(module)(config)
+    state = module.state_dict()
+    size = config.patch[1] * config.patch[2]
+    state["positions"] = state["positions"].expand(config.positions[0], -1, -1, -1)
+    per_frame = state["embed.weight"].unflatten(1, (-1, 1, size))  # (D, C, 1, ph * pw)
+    state["embed.weight"] = (per_frame.expand(-1, -1, patch_frames, -1) / patch_frames).flatten(1)
+    for name in ("out.weight", "out.bias"):
+        per_frame = state[name].unflatten(0, (-1, 1, size))  # (C, 1, ph * pw, ...)
+        state[name] = per_frame.repeat_interleave(patch_frames, 1).flatten(0, 2)
+    video.load_state_dict(state)
+    reference = next(module.parameters())
+    return video.to(reference.device, reference.dtype).train(module.training)
