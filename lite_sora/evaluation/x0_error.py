@@ -1,0 +1,41 @@
+"""An error that is the same for all objectives: how far is the clean video that a model believes in from the true one?
+
+Losses of different objectives cannot be compared: each weighs times and predictions in its own way. But any model can
+be asked, at a given log-SNR, for the clean video, whatever its path and prediction. This module asks at fixed noise
+levels, with fixed noise, on clips that training has not seen, and takes the mean squared error.
+"""
+
+from pathlib import Path
+
+import torch
+
+from lite_sora.data.clip import read_manifest
+from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.diffusion.path import PATHS
+from lite_sora.pipeline import TextToVideo
+from lite_sora.seeds import normal
+
+LOG_SNRS = (4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log(alpha^2 / sigma^2), from hardly any noise to nearly nothing else
+
+
+@torch.no_grad()
+def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]:
+    """The mean squared error of the clean latents (of videos in [-1, 1]) at each of `LOG_SNRS`, told their captions.
+
+    The clips are the first that are not for training ("split"), or else the first of all.
+    """
+    rows = list(read_manifest(manifest, allow_outside=True))
+    unseen = [clip for clip in rows if clip.split not in (None, "train")] or rows
+    config = model.config
+    dataset = VideoDataset(unseen[:clips], manifest.parent, config.frames, config.height, config.width, config.fps)
+    batch = next(iter(batches(dataset, [[(index, index) for index in range(len(dataset))]], workers=0)))
+    x = model.autoencoder.encode(to_model_range(batch.video.to(model.device)))  # (B, C, T, H, W)
+    noise = normal(batch.seeds, x.shape[1:]).to(model.device)
+    text = model.text(model.text.tokenize(batch.captions).to(model.device))
+    path, errors = PATHS[model.objective.path], []
+    for log_snr in LOG_SNRS:
+        t = path.time_at(torch.full((len(x),), log_snr)).to(model.device)
+        x_t = model.objective.noisy(x, noise, t)
+        believed, _ = model.objective.x_and_noise(lambda x_t, t: model.denoiser(x_t, t, text), x_t, t)
+        errors.append((believed - x).square().mean().item())
+    return errors
