@@ -18,10 +18,16 @@ EDM's network F is defined by D = c_skip x_in + c_out F, with x_in = x_t / alpha
 sigma_data = 0.5; solving for F gives its row. Its c_in is `input_scale`, every other prediction's is 1.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lite_sora.diffusion.path import Path, along
+
+Denoise = Callable[
+    [Tensor, Tensor], tuple[Tensor, Tensor]
+]  # (x_t (B, ...), t (B,)) → clean video, noise, both (B, ...)
 
 SIGMA_DATA = 0.5  # EDM's assumed spread of the data
 
