@@ -7,7 +7,7 @@ divergence of the ODE's velocity v:
     log p(x) = log N(x at t = 1; 0, 1) + integral of div v(x_t, t) dt from 0 to 1
 
 The divergence is the trace of v's Jacobian J: the mean of e^T J e over probes e with uncorrelated values of mean 0 and
-variance 1 (Hutchinson's estimator, unbiased; FFJORD, eq. 7), each of which costs one backward pass.
+variance 1 (Hutchinson's estimator, unbiased; FFJORD, section 3.1), each of which costs one backward pass.
 """
 
 import math
@@ -38,7 +38,7 @@ def log_likelihood(denoise: Denoise, x: Tensor, times: Tensor, path: Path, probe
 
     times: as samplers take them, falling from 1 to 0; here they are walked the other way. Clamped to [T_MIN, T_MAX],
         where networks are asked, so that the density is that of videos with noise of level sigma / alpha at T_MIN.
-    probes: (count, *x.shape), the same ones at all times (FFJORD, section 3.1).
+    probes: (count, *x.shape), the same ones at all times, as in FFJORD.
     denoise: as samplers take it, but not guided: guidance bends the ODE away from any density that was learnt. Each
         video's result must depend on that video alone.
     """

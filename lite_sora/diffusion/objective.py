@@ -1,7 +1,8 @@
 """What a denoiser is trained on: a path, a prediction, a weighting and a time density, four independent choices.
 
 `PRESETS` names the published combinations. See `path.py` and `prediction.py` for the first two; the weighting and the
-time density are here. A loss is always `weight(t) * |output - target|^2`, averaged over a video's values.
+time density are here. A loss is always `weight(t) * |output - target|^2`, averaged over a video's values. What all
+four come to is in `weighting.py`.
 """
 
 import math

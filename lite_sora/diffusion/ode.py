@@ -92,9 +92,10 @@ def dpm_solver_pp_2m(denoise: Denoise, x: Tensor, times: Tensor, path: Path, nor
 
 
 def unipc(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
-    """UniPC of order 2 (2302.04867) for x0, with B(h) = e^h - 1: third order but for the ends, one evaluation a step.
+    """UniPC of order 2 (2302.04867): third order but for the ends, one evaluation a step.
 
-    With this B(h) the predictor, UniP-2, is DPM-Solver++(2M)'s step. x0 at the predicted point serves twice: for the
+    B(h) is 1 - e^-h, which is what the paper's B2 = e^h - 1 becomes where x0 is followed instead of the noise. With it
+    the predictor, UniP-2, is DPM-Solver++(2M)'s step. x0 at the predicted point serves twice: for the
     corrector of this step, UniC-2, whose parabola through three x0 does not depend on B(h) (in the first step UniC-1,
     a line through two), and as x0 of the next step. The last step is DDIM's.
     """

@@ -1,6 +1,6 @@
 """Samplers that follow an SDE: on the way from noise to a video, fresh noise is added and as much old noise removed.
 
-How much is free (2401.08740, section 2.4): with any diffusion D(t) >= 0, the SDE
+How much is free (SiT, 2401.08740): with any diffusion D(t) >= 0, the SDE
 
     dx = (velocity - D score) dt + sqrt(2 D) dW, from t = 1 to 0, where score = -noise / sigma
 
@@ -35,15 +35,15 @@ def _sbdm(alpha: Tensor, sigma: Tensor, alpha_dot: Tensor, sigma_dot: Tensor) ->
     return sigma * sigma_dot - sigma**2 * alpha_dot / alpha.clamp_min(1e-8)
 
 
-# D(t), (), from t () and the path: the choices of SiT, named as in its code.
+# D(t), (), from t () and the path: the choices of SiT, named as in its code. "sbdm", score-based diffusion models, is
+# the reverse of the forward SDE that makes noise of data along the path (2011.13456, eq. 6); SiT's w^KL / 2.
 DIFFUSIONS: dict[str, Callable[[Tensor, Path], Tensor]] = {
     "constant": lambda t, path: torch.ones_like(t),
     "sigma": lambda t, path: path.alpha_sigma(t)[1],
     "linear": lambda t, path: t,
     "decreasing": lambda t, path: ((1 - (math.pi * t).cos()) / 2) ** 2,  # on the way from noise to data
     "increasing-decreasing": lambda t, path: (math.pi * t).sin() ** 2,
-    "sbdm": lambda t, path: _sbdm(*path.coefficients(t)),  # score-based diffusion models: the reverse of the forward
-    # SDE that makes noise of data along this path (2011.13456, eq. 6); SiT's w^KL / 2
+    "sbdm": lambda t, path: _sbdm(*path.coefficients(t)),
 }
 
 

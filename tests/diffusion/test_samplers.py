@@ -1,5 +1,6 @@
 """Samplers, with a denoiser that is known exactly: data that is normally distributed, or a mixture of two such."""
 
+import itertools
 import math
 from functools import partial
 
@@ -320,6 +321,20 @@ def test_every_prediction_gives_the_same_samples(sampler, path):
         results.append(SAMPLERS[sampler](partial(objective.x_and_noise, network), noise(), grid(20), path, fresh()))
     for made in results[1:]:
         torch.testing.assert_close(made, results[0], rtol=0, atol=2e-3)
+
+
+@EVERY_PATH
+@EVERY_SAMPLER
+@pytest.mark.parametrize("times", GRIDS)
+def test_any_combination_samples(times, sampler, path):
+    """Whatever a network puts out, for whatever it stands, is a video of finite values in the end."""
+    for prediction, steps in itertools.product(ROWS, (1, 2, 8)):
+        objective = Objective(path.name, prediction)
+        generator = torch.Generator().manual_seed(0)
+        normal = partial(torch.randn, 2, 3, 2, 4, 4, generator=generator)
+        denoise = partial(objective.x_and_noise, lambda x_t, t: x_t.tanh())
+        made = SAMPLERS[sampler](denoise, normal(), GRIDS[times](steps, path, 6.0), path, normal)
+        assert made.shape == (2, 3, 2, 4, 4) and made.isfinite().all()
 
 
 class Exact(torch.Tensor):
