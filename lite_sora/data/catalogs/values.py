@@ -1,0 +1,109 @@
+"""What stands in one cell of an annotation file: times of every form, Python-literal lists, texts, splits."""
+
+import ast
+import math
+import re
+from pathlib import Path
+
+
+class CatalogError(ValueError):
+    """A file that cannot be read at all; the message names it and says what to do."""
+
+
+class Unusable(Exception):
+    """A row, or one clip of a row, that cannot be used. Rows are counted by `reason`; `detail` is this one's."""
+
+    def __init__(self, reason: str, detail: object = ""):
+        super().__init__(reason)
+        self.reason, self.detail = reason, str(detail)
+
+
+CLOCK = re.compile(r"(?:(\d+) days?, )?(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)", re.ASCII)
+ISO_8601 = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.ASCII)
+LONGEST_LIST = 4 * 2**20  # characters; Panda-70M's longest cells are some hundred thousand
+
+
+def seconds(value: object) -> float:
+    """A time as seconds: a number, "12.5", "MM:SS", "H:MM:SS.mmm", "1 day, 2:03:04.5", "PT00H01M30S".
+
+    Hours may pass 24 and the fraction may be missing or longer than six digits, where strptime would fail.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        total = float(value)
+    elif isinstance(value, str) and (found := CLOCK.fullmatch(value.strip())):
+        days, hours, minutes, rest = (float(part or 0) for part in found.groups())
+        total = days * 86400 + hours * 3600 + minutes * 60 + rest
+    elif isinstance(value, str) and value.strip() != "PT" and (found := ISO_8601.fullmatch(value.strip())):
+        hours, minutes, rest = (float(part or 0) for part in found.groups())
+        total = hours * 3600 + minutes * 60 + rest
+    else:
+        raise Unusable("a time that cannot be read", repr(value)[:100])
+    if not (math.isfinite(total) and total >= 0):
+        raise Unusable("a time that cannot be read", repr(value)[:100])
+    return total
+
+
+def literal_list(value: object) -> list:
+    """A list in Python's notation, with '…' and "…" mixed, as pandas writes it. Only literals: nothing is evaluated."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if not isinstance(value, str) or len(value) > LONGEST_LIST:
+        raise Unusable("a list that cannot be read", repr(value)[:100])
+    try:
+        found = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise Unusable("a list that cannot be read", repr(value[:100])) from None
+    if not isinstance(found, (list, tuple)):
+        raise Unusable("a list that cannot be read", repr(value[:100]))
+    return list(found)
+
+
+def span(pair: object) -> tuple[float, float]:
+    """(start, end) in seconds of a pair of times."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise Unusable("a time that cannot be read", repr(pair)[:100])
+    return seconds(pair[0]), seconds(pair[1])
+
+
+def text(row: dict, key: str) -> str:
+    """A text that must be there, stripped."""
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):  # ids are numbers in some copies of a file
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise Unusable(f'no "{key}"')
+    return value.strip()
+
+
+def numbers(row: dict, **names: str) -> dict[str, float]:
+    """{our name: number} for those of the row's keys that hold one: scores that a release may lack."""
+    found = {}
+    for name, key in names.items():
+        try:
+            value = float(row.get(key))
+        except (TypeError, ValueError):
+            continue
+        if math.isfinite(value):
+            found[name] = value
+    return found
+
+
+SPLITS = {"train": "train", "training": "train", "pretrain": "train"}
+SPLITS |= {"val": "val", "valid": "val", "validate": "val", "validation": "val", "test": "test", "testing": "test"}
+
+
+def split_name(name: object) -> str | None:
+    """ "validate" → "val". A name that is not known stays as it is."""
+    return SPLITS.get(name.lower(), name) if isinstance(name, str) and name else None
+
+
+def split_of_file(path: Path) -> str | None:
+    """The split that a file's name tells, as in results_10M_val.csv; None where it tells none, or two."""
+    found = {SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def youtube_id(url: object) -> str | None:
+    """The id in https://www.youtube.com/watch?v=… or https://youtu.be/…"""
+    found = re.search(r"(?:[?&]v=|youtu\.be/)([\w-]{11})(?![\w-])", url, re.ASCII) if isinstance(url, str) else None
+    return found.group(1) if found else None
