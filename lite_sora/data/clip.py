@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 
@@ -99,7 +99,7 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
     with part.open("w", encoding="utf-8") as lines:
         for clip in clips:
             count += 1
-            row = {key: value for key, value in asdict(clip).items() if value not in (None, [], {})}
+            row = {key: value for key, value in vars(clip).items() if value not in (None, [], {})}
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
         lines.flush()
         os.fsync(lines.fileno())

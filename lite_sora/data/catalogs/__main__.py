@@ -83,6 +83,8 @@ def parse() -> argparse.Namespace:
     for flag, names in {"files": HAS_FILES, "parts": ["shot2story"], "all_questions": ["videoinstruct-100k"]}.items():
         if getattr(options, flag) and options.name not in names:
             parser.error(f"--{flag.replace('_', '-')} is for {' and '.join(names)}")
+    if options.name == "to-data-juicer" and len(options.annotations) > 1:
+        parser.error("to-data-juicer takes one manifest")
     options.files = options.files or HAS_FILES.get(options.name)
     options.parts = options.parts or "both"
     return options
@@ -92,6 +94,8 @@ def main() -> None:
     options = parse()
     try:
         check_inputs(options.annotations, options.out)
+        if options.name == "folder":
+            shards.check_names([path for path in options.annotations if not path.is_dir()])
         if options.name == "to-data-juicer":
             samples, windows = data_juicer.write(options.annotations[0], options.out)
             print(f"{options.out}: {samples} samples")

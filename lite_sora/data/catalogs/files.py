@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v")  # the likelier first
 
 
 def leaves(video: str) -> bool:
     """Whether a path leads out of the folder that it is relative to."""
-    return video.startswith("/") or ".." in PurePosixPath(video).parts
+    return video.startswith("/") or ".." in video.split("/")
 
 
-def find_video(folder: Path, video: str) -> str | None:
+def find_video(folder: Path | str, video: str) -> str | None:
     """The file of `video` below `folder`, as a path relative to it, or None.
 
     `video` is the path that the dataset gives. Other suffixes are tried too, as downloads come in any container, and so

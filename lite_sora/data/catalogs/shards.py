@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -27,10 +28,13 @@ def read(path: Path, home: Path, language: str | None = None, split: str | None 
     Nothing is written anywhere else: only regular members of the size that the archive says are taken, by names without
     ".." that are not absolute. Links, devices and sparse members are reported.
     """
-    shard = path.name.split(".tar")[0]
+    shard, done = shard_name(path), set()
 
     def clip(members: list[tarfile.TarInfo]) -> Iterator[Clip]:
         name = _key(members[0])
+        if name in done:  # its video would replace the first one's
+            raise Unusable("a second sample of the same key", name)
+        done.add(name)
         texts, videos = {}, []
         for member in members:
             suffix = PurePosixPath(member.name).suffix.lower()
@@ -53,6 +57,21 @@ def read(path: Path, home: Path, language: str | None = None, split: str | None 
 
     with _opened(path) as tar, progress(path) as at:
         yield from entries(_samples(tar, path, at), clip)
+
+
+def shard_name(path: Path) -> str:
+    """The folder that a shard's videos go into: 00000.tar.gz → 00000."""
+    name = path.name.split(".tar")[0]
+    if not name.strip("."):
+        raise CatalogError(f"{path}: give the shard a name before its .tar")
+    return name
+
+
+def check_names(paths: list[Path]) -> None:
+    """Raises CatalogError for two shards whose videos would go into one folder."""
+    for name, count in Counter(map(shard_name, paths)).items():
+        if count > 1:
+            raise CatalogError(f"{count} shards called {name}: their videos would share a folder; convert them apart")
 
 
 def _opened(path: Path) -> tarfile.TarFile:
