@@ -29,7 +29,8 @@ def catalog(monkeypatch, tmp_path):
 
     def convert(name: str, file: str, content: str | bytes, flags: str = "") -> list[Clip]:
         path = tmp_path / file
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        if path != tmp_path:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
         return run(monkeypatch, name, path, out=tmp_path / "manifest.jsonl", flags=flags)
 
     return convert
@@ -109,6 +110,7 @@ videoID,url,timestamp,caption,matching_score,desirable_filtering,shot_boundary_d
 --0ABCdefGH,https://www.youtube.com/watch?v=--0ABCdefGH,"[['0:00:16.300', '0:00:32.566'], ['0:01:02.002', '0:01:10.100']]","['A person is kneading dough and putting jam on it.', ""It's a rally car driving on a dirt road.""]","[0.4523, 0.5121]","['desirable', '3_screen_in_screen']","[[['0:00:16.300', '0:00:32.566']], [['0:01:02.002', '0:01:06.000'], ['0:01:06.000', '0:01:10.100']]]"
 aIPu1xGNbhc,https://www.youtube.com/watch?v=aIPu1xGNbhc,"[['0:00:19.227', '0:00:28.278']]","['A rhino and a lion.', 'one too many']",[0.5012],['desirable'],"[[['0:00:19.227', '0:00:28.278']]]"
 bad--------,https://www.youtube.com/watch?v=bad--------,"[__import__('os').system('touch hacked')]",['a'],[0.5],['desirable'],[[[]]]
+none-------,https://www.youtube.com/watch?v=none-------,,,,,
 bIPu1xGNbhc,https://www.youtube.com/watch?v=bIPu1xGNbhc,"[['1 day, 0:00:01.000', '24:00:02'], ['0:00:05', '0:00:04'], ['x', '1']]","['late', 'backwards', 'no time']","[0.5, 0.5, 0.5]","['desirable', 'desirable', 'desirable']","[[[]], [[]], [[]]]"
 """  # noqa: E501
 
@@ -137,10 +139,11 @@ def test_panda70m(catalog, tmp_path, monkeypatch):
     assert reasons(tmp_path) == [
         "lists of different lengths",
         "a list that cannot be read",
+        "a list that cannot be read",
         "ends before it starts",
         "a time that cannot be read",
     ]
-    assert [row["where"].split()[-1] for row in rejected(tmp_path)] == ["3", "4", "5", "5"]
+    assert [row["where"].split()[-1] for row in rejected(tmp_path)] == ["3", "4", "5", "6", "6"]
     assert not (tmp_path / "hacked").exists()
 
 
@@ -164,6 +167,7 @@ def test_panda70m_cut_by_video2dataset(monkeypatch, tmp_path):
         "url": "https://www.youtube.com/watch?v=--0ABCdefGH",
         "caption": "A person is kneading dough.",
         "matching_score": "0.4523",
+        "desirable_filtering": "['desirable', '3_screen_in_screen']",
         "clips": "[('00:00:16.300', '00:00:32.566')]",
         "key": "0000000_00000",
         "status": "success",
@@ -178,13 +182,18 @@ def test_panda70m_cut_by_video2dataset(monkeypatch, tmp_path):
     clips = run(monkeypatch, "panda-70m", v2d, out=tmp_path / "manifest.jsonl", flags="--split val")
     assert clips == [
         Clip(
-            "0000000_00000",
+            "--0ABCdefGH_00000",
             "v2d/00000/0000000_00000.mp4",
             "A person is kneading dough.",
             language="en",
             split="val",
             source="--0ABCdefGH",
-            stats={"matching_score": 0.4523, "source_start": 16.3, "source_end": 32.566},
+            stats={
+                "matching_score": 0.4523,
+                "desirable_filtering": "desirable",
+                "source_start": 16.3,
+                "source_end": 32.566,
+            },
         )
     ]
     assert reasons(tmp_path) == ["not JSON", "video2dataset: failed_to_download"]
@@ -211,6 +220,9 @@ def test_youku_captioning(catalog, tmp_path):
     (clip,) = catalog("youku-mplug", "captioning_val.csv", "video_id:FILE,golden_caption\n" + row)
     assert clip.split == "val" and clip.caption == clip.captions[0] == "穿白色球服的女生高高跳起，接住了球。"
     assert len(clip.captions) == 2
+    rows = "videos/caption/x.mp4,球。\nvideos/caption/x.mp4,接住了。\nvideos/caption/x.mp4,球。\n"  # a caption each
+    clips = catalog("youku-mplug", "captioning_train.csv", "video_id:FILE,golden_caption\n" + rows)
+    assert [clip.caption for clip in clips] == ["球。", "接住了。"] and len({clip.id for clip in clips}) == 2
     with pytest.raises(SystemExit, match="nothing could be used"):  # the captions of the test set are hidden
         catalog("youku-mplug", "captioning_test.csv", "video_id:FILE,golden_caption\nvideos/caption/x.mp4,\n")
     assert reasons(tmp_path) == ['no "golden_caption"']
@@ -503,12 +515,15 @@ def test_text_that_is_no_unicode_is_reported(catalog, tmp_path):
         ("msr-vtt", "a.json", "{", "not JSON"),
         ("internvid", "a.jsonl", "{}\n", "nothing could be used"),
         ("folder", "a.tar", "no tar", "not a tar file"),
+        ("folder", "a.tar.gz", b"\x1f\x8b", "not a tar file without compression"),
+        ("youku-mplug", "a.csv", b"x" * 200_000, "not a CSV file|no column …:FILE"),
+        ("webvid-10m", "", "", "Is a directory"),
     ],
 )
 def test_a_file_of_another_kind_is_one_clear_error(name, file, content, message, catalog, tmp_path):
     with pytest.raises(SystemExit, match=message) as error:
         catalog(name, file, content)
-    assert error.value.code != 0 and not (tmp_path / "manifest.jsonl").exists()
+    assert len(str(error.value)) < 1000 and not (tmp_path / "manifest.jsonl").exists()
 
 
 def test_an_earlier_manifest_stays_where_the_new_one_fails(catalog, tmp_path):
@@ -517,6 +532,7 @@ def test_an_earlier_manifest_stays_where_the_new_one_fails(catalog, tmp_path):
     with pytest.raises(SystemExit):
         catalog("lite-sora", "a.json", '[{"path": "b.mp4", "text": "x"}, ')
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
+    assert not (tmp_path / "manifest.rejected.jsonl.part").exists()
 
 
 @pytest.mark.parametrize(
@@ -526,6 +542,7 @@ def test_an_earlier_manifest_stays_where_the_new_one_fails(catalog, tmp_path):
         ("--videos nowhere", "no such folder"),
         ("--all-questions", "--all-questions is for videoinstruct-100k"),
         ("--files clips", "--files is for msr-vtt and internvid"),
+        ("--parts whole", "--parts is for shot2story"),
     ],
 )
 def test_flags_that_do_not_fit(flags, message, catalog, capsys):

@@ -78,9 +78,11 @@ def parse() -> argparse.Namespace:
         parser.error("--limit must be at least 1")
     if options.videos and not options.videos.is_dir():
         parser.error(f"--videos {options.videos}: there is no such folder")
-    if options.videos and any(path.is_dir() for path in options.annotations):
-        parser.error("the videos lie in the folder that --annotations names; leave --videos out")
-    for flag, names in {"files": HAS_FILES, "parts": ["shot2story"], "all_questions": ["videoinstruct-100k"]}.items():
+    if options.videos and (options.name == "folder" or any(path.is_dir() for path in options.annotations)):
+        parser.error("the videos lie in what --annotations names; leave --videos out")
+    takes = {"files": HAS_FILES, "parts": ["shot2story"], "all_questions": ["videoinstruct-100k"]}
+    takes["language"] = ["folder", "data-juicer", "lite-sora"]
+    for flag, names in takes.items():
         if getattr(options, flag) and options.name not in names:
             parser.error(f"--{flag.replace('_', '-')} is for {' and '.join(names)}")
     if options.name == "to-data-juicer" and len(options.annotations) > 1:
@@ -103,7 +105,7 @@ def main() -> None:
                 print(f"{windows} are windows of longer files, of which Data-Juicer will see the whole: cut them first")
             return
         report = convert((source(options, path) for path in options.annotations), options.out, options.limit)
-    except (CatalogError, ManifestError) as error:
+    except (CatalogError, ManifestError, OSError) as error:
         sys.exit(str(error))
     if not report.clips:
         print(*list(report.lines(options.out))[1:], sep="\n", file=sys.stderr)

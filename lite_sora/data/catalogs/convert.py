@@ -10,7 +10,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from lite_sora.data.catalogs.files import find_video, leaves
@@ -60,22 +60,18 @@ def convert(sources: Iterable[Source], out: Path, limit: int | None = None) -> R
     report = Report()
     out.parent.mkdir(parents=True, exist_ok=True)
     side, part = side_file(out), out.with_suffix(".rejected.jsonl.part")
-    with part.open("w", encoding="utf-8", errors="backslashreplace") as lines:
-        clips = islice(_usable(sources, str(out.parent.resolve()), report, lines), limit)
-        first = next(clips, None)
-        if first is not None:
-            report.clips = write_manifest(out, _chained(first, clips))
-    if report.rejected:
-        os.replace(part, side)
-    else:
-        part.unlink()
+    try:
+        with part.open("w", encoding="utf-8", errors="backslashreplace") as lines:
+            clips = islice(_usable(sources, str(out.parent.resolve()), report, lines), limit)
+            first = next(clips, None)
+            if first is not None:
+                report.clips = write_manifest(out, chain([first], clips))
         side.unlink(missing_ok=True)  # an earlier run's
+        if report.rejected:
+            os.replace(part, side)
+    finally:
+        part.unlink(missing_ok=True)
     return report
-
-
-def _chained(first: Clip, rest: Iterable[Clip]) -> Iterator[Clip]:
-    yield first
-    yield from rest
 
 
 def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Iterator[Clip]:
@@ -98,8 +94,8 @@ def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Itera
 
 
 def _checked(clip: Clip, folder: str, must_exist: bool, home: str) -> Clip:
-    """A clip as it goes into a manifest in `home`; until here its path is relative to `folder`. (These are strings, as a
-    Path for each of ten million rows takes longer than all the rest.)"""
+    """A clip as it goes into a manifest in `home`; until here its path is relative to `folder`. (These are strings: a
+    Path for each of ten million rows would take longer than all the rest.)"""
     captions = list(dict.fromkeys(caption.strip() for caption in clip.all_captions if caption.strip()))
     if not captions:
         raise Unusable("no caption")
@@ -130,8 +126,8 @@ def _reject(entry: Entry, error: Unusable, report: Report, side) -> None:
 
 
 class Used:
-    """The ids that have been used. They are kept on disk, in a temporary file that SQLite deletes: ten million of them
-    would take a gigabyte of memory."""
+    """The ids that have been used. They are kept on disk, in a temporary file that SQLite deletes, with no more than
+    64 MiB of them in memory, where a set would grow with the file."""
 
     def __init__(self):
         self.ids = sqlite3.connect("")

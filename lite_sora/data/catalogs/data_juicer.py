@@ -6,7 +6,6 @@ folder. There are no start and end: Data-Juicer sees whole files. Measured numbe
 each video.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
 from lite_sora.data.catalogs.rows import Entry, entries, jsonl_rows
-from lite_sora.data.catalogs.values import Unusable, seconds, split_name
+from lite_sora.data.catalogs.values import Unusable, digest, seconds, split_name
 from lite_sora.data.clip import Clip, read_manifest
 
 VIDEO, END = "<__dj__video>", "<|__dj__eoc|>"
@@ -61,8 +60,7 @@ def _clip(row: dict, videos: list[str], place: int, caption: str, language: str 
     if isinstance(name, (str, int)) and str(name):
         name = f"{name}-{place}" if len(videos) > 1 else str(name)
     else:
-        digest = hashlib.blake2b(f"{video}\0{caption}".encode(errors="replace"), digest_size=6).hexdigest()
-        name = f"{PurePosixPath(video).stem}-{digest}"
+        name = f"{PurePosixPath(video).stem}-{digest(video, caption)}"
     captions = row.get("captions")
     captions = [one for one in captions if isinstance(one, str)] if isinstance(captions, list) else []
     start, end = (None if row.get(key) is None else seconds(row[key]) for key in ("start", "end"))
@@ -123,8 +121,9 @@ def _sample(clip: Clip, prefix: str) -> dict:
         for name, (key, factor) in STATS.items():
             if isinstance(stats.get(name), (int, float)):
                 theirs[key] = [stats.pop(name) * factor]
-        if {"video_width", "video_height"} <= theirs.keys() and theirs["video_height"][0]:
-            theirs["video_aspect_ratios"] = [str(Fraction(round(theirs["video_width"][0]), theirs["video_height"][0]))]
+        width, height = (round(theirs.get(key, [0])[0]) for key in ("video_width", "video_height"))
+        if width and height:
+            theirs["video_aspect_ratios"] = [str(Fraction(width, height))]
     if stats:
         sample["stats"] = stats
     if theirs:

@@ -19,7 +19,6 @@ from lite_sora.data.catalogs.values import (
     Unusable,
     literal_list,
     numbers,
-    seconds,
     span,
     split_of_file,
     text,
@@ -27,11 +26,14 @@ from lite_sora.data.catalogs.values import (
 )
 from lite_sora.data.clip import Clip
 
+SCORES = ("matching_score", "desirable_filtering", "shot_boundary_detection")
+
 
 def read(path: Path, split: str | None = None) -> Iterator[Entry]:
     """Clips of whole source videos from a CSV, or cut clips from a folder of video2dataset's."""
     if path.is_dir():
-        rows = ((str(name.relative_to(path)), name) for name in walk(path, (".json",)) if "_stats" not in name.stem)
+        names = (name for name in walk(path, (".json",)) if not name.stem.endswith("_stats"))
+        rows = ((str(name.relative_to(path)), name) for name in names)
         return entries(rows, lambda name: [_cut(path, name, split)])
     split = split or split_of_file(path)
     return entries(csv_rows(path, ["videoID", "timestamp", "caption"]), lambda row: _windows(row, split))
@@ -40,8 +42,8 @@ def read(path: Path, split: str | None = None) -> Iterator[Entry]:
 def _windows(row: dict, split: str | None) -> Iterator[Clip | Unusable]:
     """The clips of one source video: windows of it."""
     source = text(row, "videoID")
-    columns = {"timestamp", "caption", "matching_score", "desirable_filtering", "shot_boundary_detection"}
-    lists = {name: literal_list(row[name]) for name in columns if row.get(name)}
+    lists = {name: literal_list(row[name]) for name in ("timestamp", "caption")}
+    lists |= {name: literal_list(row[name]) for name in SCORES if row.get(name)}
     if len({len(values) for values in lists.values()}) > 1:
         lengths = {name: len(values) for name, values in lists.items()}
         raise Unusable("lists of different lengths", f"{source}: {lengths}")
@@ -67,7 +69,7 @@ def _stats(one: dict) -> dict:
 
 
 def _cut(folder: Path, name: Path, split: str | None) -> Clip:
-    """A clip that video2dataset has cut; the whole file is the clip."""
+    """A clip that video2dataset has cut; the whole file is the clip. Its id is the same as from the CSV."""
     if name.stat().st_size > LONGEST_FIELD:
         raise Unusable("a .json that is too long", name)
     try:
@@ -78,10 +80,19 @@ def _cut(folder: Path, name: Path, split: str | None) -> Clip:
         raise Unusable("not a JSON object", name)
     if row.get("status") not in (None, "success"):
         raise Unusable(f"video2dataset: {row['status']}", row.get("error_message") or name)
-    source = row.get("videoID") or youtube_id(row.get("url"))
-    pair = literal_list(row["clips"])[0] if row.get("clips") else None
-    stats = numbers(row, matching_score="matching_score")
-    if pair:
-        stats |= {"source_start": seconds(pair[0]), "source_end": seconds(pair[1])}
+    source = row["videoID"] if isinstance(row.get("videoID"), str) else youtube_id(row.get("url"))
+    number = name.stem.rpartition("_")[2]
+    stats = _stats({key: _of_clip(row[key], number) for key in SCORES if key in row})
+    if spans := literal_list(row.get("clips") or []):
+        stats["source_start"], stats["source_end"] = span(spans[0])
     video = name.relative_to(folder).with_suffix(".mp4").as_posix()
-    return Clip(name.stem, video, text(row, "caption"), language="en", split=split, source=source, stats=stats)
+    clip = f"{source}_{number}" if source else name.stem
+    return Clip(clip, video, text(row, "caption"), language="en", split=split, source=source, stats=stats)
+
+
+def _of_clip(value: object, number: str) -> object:
+    """One clip's value: video2dataset picks its matching score, and leaves the other lists as they are for all."""
+    try:
+        return literal_list(value)[int(number)]
+    except (Unusable, ValueError, IndexError):
+        return value

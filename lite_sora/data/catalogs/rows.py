@@ -52,19 +52,25 @@ def progress(path: Path):
         yield lambda position: bar.update(position - bar.n)
 
 
+def csv_header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        try:
+            return next(csv.reader(file), [])
+        except csv.Error as error:
+            raise CatalogError(f"{path}: not a CSV file ({error})") from None
+
+
 def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[str, dict | Unusable]]:
     """The rows of a CSV file with a header, by name. Raises CatalogError where a needed column is missing."""
+    header = csv_header(path)
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise CatalogError(f"{path}: no column {missing[0]!r} among {str(header)[:300]}; is this the official file?")
     csv.field_size_limit(LONGEST_FIELD)  # the default, 128 Ki, is too little for Panda-70M
     with path.open("rb") as file, progress(path) as at:
         # Bytes that are no UTF-8 become surrogates, which a manifest does not take: the row is reported, not the file.
         lines = csv.reader(TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
-        try:
-            header = next(lines, [])
-        except csv.Error as error:
-            raise CatalogError(f"{path}: not a CSV file ({error})") from None
-        missing = [name for name in needed if name not in header]
-        if missing:
-            raise CatalogError(f"{path}: no column {missing[0]!r} among {header[:12]}; is this the official file?")
+        next(lines)
         while True:
             where = f"{path.name}, line {lines.line_num + 1}"
             try:

@@ -7,9 +7,9 @@ lies there already, whole, is not taken out again: an interrupted run goes on wh
 import os
 import shutil
 import tarfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -18,8 +18,6 @@ from lite_sora.data.catalogs.folder import LONGEST_TEXT, described
 from lite_sora.data.catalogs.rows import Entry, entries, progress
 from lite_sora.data.catalogs.values import CatalogError, Unusable
 from lite_sora.data.clip import Clip
-
-BROKEN = (tarfile.TarError, EOFError, zlib.error)
 
 
 def read(path: Path, home: Path, language: str | None = None, split: str | None = None) -> Iterator[Entry]:
@@ -47,7 +45,7 @@ def read(path: Path, home: Path, language: str | None = None, split: str | None 
             elif suffix in (".txt", ".json"):
                 if member.size > LONGEST_TEXT:
                     raise Unusable(f"a {suffix} that is too long", member.name)
-                texts[suffix[1:]] = _content(tar, member).read()
+                texts[suffix[1:]] = _text(tar, member)
         if not videos:
             raise Unusable("a sample without a video", name)
         video = f"{shard}/{PurePosixPath(videos[0].name)}"
@@ -60,7 +58,7 @@ def read(path: Path, home: Path, language: str | None = None, split: str | None 
 
 
 def shard_name(path: Path) -> str:
-    """The folder that a shard's videos go into: 00000.tar.gz → 00000."""
+    """The folder that a shard's videos go into: 00000.tar → 00000."""
     name = path.name.split(".tar")[0]
     if not name.strip("."):
         raise CatalogError(f"{path}: give the shard a name before its .tar")
@@ -76,9 +74,9 @@ def check_names(paths: list[Path]) -> None:
 
 def _opened(path: Path) -> tarfile.TarFile:
     try:
-        return tarfile.open(path, "r:*")
-    except (OSError, *BROKEN) as error:
-        raise CatalogError(f"{path}: not a tar file that can be opened ({error})") from None
+        return tarfile.open(path, "r:")  # a compressed one could not be read out of order
+    except (OSError, tarfile.TarError) as error:
+        raise CatalogError(f"{path}: not a tar file without compression ({error})") from None
 
 
 def _key(member: tarfile.TarInfo) -> str:
@@ -97,7 +95,7 @@ def _samples(tar: tarfile.TarFile, path: Path, at) -> Iterator[tuple[str, list[t
                 at(member.offset)
                 if not member.isdir():
                     yield member
-        except BROKEN as error:
+        except tarfile.TarError as error:
             broken.append(error)
 
     for key, group in groupby(members(), _key):
@@ -106,10 +104,10 @@ def _samples(tar: tarfile.TarFile, path: Path, at) -> Iterator[tuple[str, list[t
         yield path.name, Unusable("a shard that breaks off: download it again", broken[0])
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo):
+def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     try:
-        return tar.extractfile(member)
-    except BROKEN as error:
+        return tar.extractfile(member).read()
+    except tarfile.TarError as error:
         raise Unusable("a member that cannot be read", f"{member.name}: {error}") from None
 
 
@@ -117,17 +115,18 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
     """Writes a member to `target`, whole or not at all."""
     if target.is_file() and target.stat().st_size == member.size:
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(target.parent).free < member.size:
-        raise CatalogError(f"{target}: no room for {member.size} bytes")
     part = target.with_name(target.name + ".part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(target.parent).free < member.size:
+            raise CatalogError(f"{target}: no room for {member.size} bytes")
         with part.open("wb") as file:
-            shutil.copyfileobj(_content(tar, member), file)
-    except BROKEN as error:
-        part.unlink()
-        raise Unusable("a member that cannot be read", f"{member.name}: {error}") from None
-    if part.stat().st_size != member.size:
-        part.unlink()
-        raise Unusable("a member that cannot be read", f"{member.name}: too short")
-    os.replace(part, target)
+            shutil.copyfileobj(tar.extractfile(member), file)
+        if part.stat().st_size != member.size:
+            raise tarfile.ReadError("too short")
+        os.replace(part, target)
+    except (OSError, tarfile.TarError) as error:  # also a name that is too long, or a file where a folder should be
+        raise Unusable("a member that cannot be taken out", f"{member.name}: {error}") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

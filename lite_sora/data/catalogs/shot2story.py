@@ -6,6 +6,7 @@ is frames 95 to 312 of it; video_names lists them, so that the official .pkl, wh
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lite_sora.data.catalogs.files import find_video
@@ -29,43 +30,46 @@ def read(path: Path, parts: str = "both", videos: Path | None = None, split: str
     def clips(row: dict) -> Iterator[Clip | Unusable]:
         video = text(row, "video")
         name = video.removesuffix(".mp4")
-        source = name.rpartition(".")[0] or None  # a YouTube id holds no dot
+        whole = Clip(name, video, "", language="en", split=split, source=name.rpartition(".")[0] or None)
         if parts != "shots":
             try:
-                yield Clip(name, video, text(row, "whole_caption"), language="en", split=split, source=source)
+                yield replace(whole, caption=text(row, "whole_caption"))
             except Unusable as error:
                 yield error
         if parts != "whole":
-            shots, captions = row.get("video_names"), row.get("captions")
-            if not isinstance(shots, list) or not isinstance(captions, list) or len(shots) != len(captions):
-                raise Unusable('"video_names" and "captions" are no lists of one length', name)
-            fps = None
-            for shot, caption in zip(shots, captions, strict=True):
-                if not isinstance(shot, str) or not isinstance(caption, str):
-                    yield Unusable("a shot's name or caption that is no text", name)
-                    continue
-                if not caption.strip():
-                    continue
-                clip = Clip(shot.removesuffix(".mp4"), shot, caption, language="en", split=split, source=source)
-                if videos is None or find_video(videos, shot) or not (whole := find_video(videos, video)):
-                    yield clip
-                    continue
-                try:
-                    fps = fps or probe(videos / whole).fps
-                    yield _window(clip, video, fps)
-                except ClipError as error:
-                    yield Unusable("a video that cannot be opened", error)
-                except Unusable as error:
-                    yield error
+            yield from _shots(row, whole, videos)
 
     return entries(json_rows(path), clips)
 
 
-def _window(shot: Clip, video: str, fps: float) -> Clip:
-    """The shot {clip}_{first frame}_{last frame} as a stretch of `video`."""
+def _shots(row: dict, whole: Clip, videos: Path | None) -> Iterator[Clip | Unusable]:
+    names, captions = row.get("video_names"), row.get("captions")
+    if not isinstance(names, list) or not isinstance(captions, list) or len(names) != len(captions):
+        raise Unusable('"video_names" and "captions" are no lists of one length', whole.id)
+    fps = None
+    for name, caption in zip(names, captions, strict=True):
+        if not isinstance(name, str) or not isinstance(caption, str):
+            yield Unusable("a shot's name or caption that is no text", whole.id)
+            continue
+        if not caption.strip():
+            continue
+        shot = replace(whole, id=name.removesuffix(".mp4"), video=name, caption=caption)
+        if videos is None or find_video(videos, name) or not (file := find_video(videos, whole.video)):
+            yield shot
+            continue
+        try:
+            fps = fps or probe(videos / file).fps
+            yield _window(shot, whole, fps)
+        except ClipError as error:
+            yield Unusable("a video that cannot be opened", error)
+        except Unusable as error:
+            yield error
+
+
+def _window(shot: Clip, whole: Clip, fps: float) -> Clip:
+    """The shot {clip}_{first frame}_{last frame} as a stretch of the whole clip."""
     try:
         _, first, last = shot.id.rsplit("_", 2)  # YouTube ids may hold "_"
-        start, end = int(first) / fps, int(last) / fps
+        return replace(shot, video=whole.video, start=int(first) / fps, end=int(last) / fps)
     except ValueError:
         raise Unusable("a shot's name that holds no frame numbers", shot.id) from None
-    return Clip(shot.id, video, shot.caption, [], start, end, shot.language, shot.split, shot.source)

@@ -1,6 +1,7 @@
 """What stands in one cell of an annotation file: times of every form, Python-literal lists, texts, splits."""
 
 import ast
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -107,3 +108,8 @@ def youtube_id(url: object) -> str | None:
     """The id in https://www.youtube.com/watch?v=… or https://youtu.be/…"""
     found = re.search(r"(?:[?&]v=|youtu\.be/)([\w-]{11})(?![\w-])", url, re.ASCII) if isinstance(url, str) else None
     return found.group(1) if found else None
+
+
+def digest(*texts: str) -> str:
+    """Twelve letters that stand for these texts: part of an id that does not depend on the order of rows."""
+    return hashlib.blake2b("\0".join(texts).encode(errors="replace"), digest_size=6).hexdigest()

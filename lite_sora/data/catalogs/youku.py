@@ -5,12 +5,11 @@
 lists; the captions of captioning_test.csv are hidden, so that all of its rows are reported as without a caption.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from lite_sora.data.catalogs.rows import Entry, csv_rows, entries
-from lite_sora.data.catalogs.values import CatalogError, Unusable, literal_list, split_of_file, text
+from lite_sora.data.catalogs.rows import Entry, csv_header, csv_rows, entries
+from lite_sora.data.catalogs.values import CatalogError, Unusable, digest, literal_list, split_of_file, text
 from lite_sora.data.clip import Clip
 
 CAPTIONS = ("golden_caption", "caption", "title")
@@ -18,20 +17,22 @@ CAPTIONS = ("golden_caption", "caption", "title")
 
 def read(path: Path, split: str | None = None) -> Iterator[Entry]:
     """One clip for each row, whole files; `language` is zh."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
+    header = csv_header(path)
     video = next((name for name in header if name.endswith(":FILE")), None)
     column = next((name for name in CAPTIONS if name in header), None)
     if video is None or column is None:
-        raise CatalogError(f"{path}: no column …:FILE or none of {', '.join(CAPTIONS)} among {header[:12]}")
+        raise CatalogError(f"{path}: no column …:FILE or none of {', '.join(CAPTIONS)} among {str(header)[:300]}")
     split = split or split_of_file(path)
 
     def clip(row: dict) -> Iterator[Clip]:
         name, caption = text(row, video), text(row, column)
         if caption.lower() == "nan":
             raise Unusable(f'no "{column}"')
+        stem = PurePosixPath(name).stem
+        if column == "golden_caption":  # a video may come in several rows, with one caption each
+            stem = f"{stem}-{digest(caption)}"
         stats = {"category": row["label"]} if row.get("label") else {}
-        yield Clip(PurePosixPath(name).stem, name, "", _captions(caption), language="zh", split=split, stats=stats)
+        yield Clip(stem, name, "", _captions(caption), language="zh", split=split, stats=stats)
 
     return entries(csv_rows(path, [video, column]), clip)
 
