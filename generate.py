@@ -14,9 +14,14 @@ from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
 from lite_sora.data.video import enlarge, write_gif, write_video
+from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.pipeline import CheckpointError, TextToVideo
 from lite_sora.training.distribution import default_device
+
+SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
+SAMPLING += ("guidance_interval", "guidance_rescale")
 
 
 def parse() -> argparse.Namespace:
@@ -40,6 +45,21 @@ def parse() -> argparse.Namespace:
     }.items():
         parser.add_argument(f"--{flag}", type=kind, help=as_trained)
     parser.add_argument("--sampler", choices=list(SAMPLERS), help=as_trained)
+    parser.add_argument("--grid", choices=list(GRIDS), help=f"the times that the sampler stops at {as_trained}")
+    parser.add_argument(
+        "--diffusion", choices=list(DIFFUSIONS), help="how much noise euler-maruyama and heun-sde add and remove"
+    )
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="guide only at times between these, 0 data, 1 noise (2404.07724)",
+    )
+    parser.add_argument(
+        "--guidance-rescale", type=float, default=0.0, help="0 to 1: against colours that guidance burns (2305.08891)"
+    )
     parser.add_argument("--batch", type=int, default=8, help="videos at a time")
     parser.add_argument(
         "--upscale", type=int, default=256, help="enlarge videos to at least this many pixels; 1 for as they are"
@@ -58,6 +78,9 @@ def parse() -> argparse.Namespace:
         value = getattr(options, flag)
         if value is not None and value <= 0:
             parser.error(f"--{flag} must be above 0, not {value}")
+    low, high = options.guidance_interval
+    if not 0 <= low <= high <= 1 or not 0 <= options.guidance_rescale <= 1:
+        parser.error("--guidance-interval LOW HIGH and --guidance-rescale lie between 0 and 1, with LOW <= HIGH")
     return options
 
 
@@ -91,7 +114,7 @@ def main() -> None:
         taken: set[str] = set()
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
             prompts = options.prompts[first : first + options.batch]
-            sampling = {k: getattr(options, k) for k in ("frames", "height", "width", "steps", "sampler", "guidance")}
+            sampling = {name: getattr(options, name) for name in SAMPLING}
             videos = model.generate(prompts, options.negative, [options.seed] * len(prompts), **sampling)
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
                 name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps

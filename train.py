@@ -10,6 +10,7 @@ import sys
 
 from lite_sora.data.clip import ManifestError
 from lite_sora.pipeline import CheckpointError
+from lite_sora.training import distribution
 from lite_sora.training.loop import TrainingError, train
 from lite_sora.training.settings import parse
 
@@ -24,6 +25,7 @@ def main() -> None:
     settings, given = parse(arguments, __doc__)
     try:
         STAGES[stage](settings, given)
+        distribution.leave()
     except (ManifestError, CheckpointError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1,
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,10 +17,14 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.denoisers import DENOISERS
+from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Denoiser, Objective
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.prediction import Denoise
 from lite_sora.diffusion.published import speaking
-from lite_sora.diffusion.samplers import SAMPLERS, Denoise, guided, time_grid
+from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
 from lite_sora.seeds import normal, seed_of
 from lite_sora.text import ClassLabels, TextEncoder
 
@@ -47,6 +52,7 @@ class TextToVideoConfig:
     width: int = 32
     fps: float = 8.0
     sampler: str = "euler"
+    grid: str = "shifted"
     steps: int = 12
     guidance: float = 1.5
     training: dict = field(default_factory=dict)  # the settings of the run that it comes from
@@ -114,16 +120,31 @@ class TextToVideo(nn.Module):
         steps: int | None = None,
         sampler: str | None = None,
         guidance: float | None = None,
+        grid: str | None = None,
         times: Tensor | None = None,
+        diffusion: str | None = None,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_rescale: float = 0.0,
     ) -> Tensor:
         """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained.
 
-        `times` are the sampler's, falling from 1 to 0, instead of a grid of `steps`. A seed belongs to a prompt: the
-        same prompt and seed give the same video, whatever else is in the batch.
+        `times` are the sampler's, falling from 1 to 0, instead of a `grid` of `steps`. `diffusion` is for the samplers
+        on SiT's SDE alone, see `diffusion/sde.py`; the last two are those of `diffusion/guidance.py`. A seed belongs to
+        a prompt: the same prompt and seed give the same video, whatever else is in the batch.
         """
         config = self.config
-        if (sampler or config.sampler) not in SAMPLERS:
-            raise ValueError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
+        sampler, grid = sampler or config.sampler, grid or config.grid
+        for what, name, known in (("sampler", sampler, SAMPLERS), ("grid", grid, GRIDS)):
+            if name not in known:
+                raise ValueError(f"{what} {name!r} is not one of {', '.join(known)}")
+        sample = SAMPLERS[sampler]
+        if diffusion:
+            if sample not in (euler_maruyama, heun_sde) or diffusion not in DIFFUSIONS:
+                raise ValueError(
+                    f"diffusion {diffusion!r} is for the samplers euler-maruyama and heun-sde, and one of "
+                    f"{', '.join(DIFFUSIONS)}; the sampler is {sampler}"
+                )
+            sample = partial(sample, diffusion=diffusion)
         shape = self.latent_shape(frames, height, width)
         seeds = seeds if seeds is not None else [0] * len(prompts)
         # noise is drawn on the CPU, so that a seed means the same on every device
@@ -132,12 +153,13 @@ class TextToVideo(nn.Module):
 
         path = PATHS[self.objective.path]
         if times is None:
-            times = time_grid(steps or config.steps, self.objective.shift)
+            times = GRIDS[grid](steps or config.steps, path, self.objective.shift)
         guidance = config.guidance if guidance is None else guidance
         denoise = self._denoise(prompts)
         if guidance != 1:
-            denoise = guided(denoise, self._denoise([negative] * len(prompts)), guidance)
-        x = SAMPLERS[sampler or config.sampler](
+            negatives = self._denoise([negative] * len(prompts))
+            denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
+        x = sample(
             denoise,
             x,
             times.to(self.device),

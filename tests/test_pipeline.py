@@ -67,6 +67,45 @@ def test_random_samplers_keep_seeds_apart_too():
     torch.testing.assert_close(batch[1:], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("sampler", ["euler-maruyama", "heun-sde"])
+def test_the_diffusion_of_an_sde_can_be_chosen(sampler):
+    model = tiny_model()
+    videos = [model.generate(["a red circle"], sampler=sampler, diffusion=name) for name in ("sigma", "sbdm")]
+    assert not torch.allclose(*videos, atol=1e-3)
+    assert torch.equal(videos[0], model.generate(["a red circle"], sampler=sampler))  # sigma is the default
+
+
+def test_grids_and_times():
+    model = tiny_model()
+    even, karras = (model.generate(["a red circle"], grid=grid) for grid in ("uniform", "karras"))
+    assert not torch.allclose(even, karras, atol=1e-3)
+    assert torch.equal(model.generate(["a red circle"], times=torch.linspace(1, 0, 4)), even)
+
+
+def test_guidance_in_an_interval_and_rescaled():
+    model, asked = tiny_model(), ["a red circle"]
+    plain, guided = (model.generate(asked, guidance=scale) for scale in (1.0, 4.0))
+    assert torch.equal(model.generate(asked, guidance=4.0, guidance_interval=(0.0, 1.0)), guided)
+    late = model.generate(asked, guidance=4.0, guidance_interval=(0.0, 0.5))
+    assert not torch.allclose(late, guided, atol=1e-4) and not torch.allclose(late, plain, atol=1e-4)
+    rescaled = model.generate(asked, guidance=4.0, guidance_rescale=1.0)
+    assert (rescaled.std() - plain.std()).abs() < (guided.std() - plain.std()).abs()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sampler": "magic"}, "sampler 'magic' is not one of euler"),
+        ({"grid": "magic"}, "grid 'magic' is not one of uniform"),
+        ({"diffusion": "sigma"}, "for the samplers euler-maruyama and heun-sde.*the sampler is euler"),
+        ({"sampler": "heun-sde", "diffusion": "magic"}, "'magic' is for the samplers .* one of constant"),
+    ],
+)
+def test_sampling_that_cannot_be_is_a_clear_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_model().generate(["a red circle"], **options)
+
+
 def test_other_sizes_lengths_and_steps_than_trained():
     video = tiny_model().generate(["a red circle"], frames=6, height=24, width=32, steps=2)
     assert video.shape == (1, 3, 6, 24, 32)

@@ -7,8 +7,6 @@ gives fresh normal noise of x's shape, for those samplers that add some. Those o
 `functools.partial(euler_maruyama, diffusion="sbdm")` chooses one of `DIFFUSIONS`.
 """
 
-from lite_sora.diffusion.grids import time_grid  # noqa: F401
-from lite_sora.diffusion.guidance import guided  # noqa: F401
 from lite_sora.diffusion.ode import ddim, dpm_solver_pp_2m, euler, heun, unipc
 from lite_sora.diffusion.sde import ddpm, euler_maruyama, heun_sde
 

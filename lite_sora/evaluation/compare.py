@@ -27,9 +27,9 @@ from lite_sora.compute import training_flops
 from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.video import sheet
+from lite_sora.diffusion.grids import time_grid
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
-from lite_sora.diffusion.samplers import time_grid
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.compare_report import write_report
 from lite_sora.evaluation.x0_error import x0_error
@@ -208,7 +208,6 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
         plan = make_plan(json.loads(path.read_text()) if path.exists() else None, variants, options)
         write_whole(path, lambda path: path.write_text(json.dumps(plan, indent=2) + "\n"))
     processes.wait()
-    distribution.leave()
     plan = json.loads(path.read_text())
 
     runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
@@ -219,6 +218,7 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
             train_variant(name, plan["variants"][name], seed, folder, options)
         if first_process() and options.part[0] == 0:
             write_report(out, plan)
+    distribution.leave()
     if first_process():
         write_report(out, plan)  # again, since another part may have ended before
 

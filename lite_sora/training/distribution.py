@@ -51,7 +51,7 @@ class Processes:
 
 
 def join(device: str | None) -> Processes:
-    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone."""
+    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end."""
     device = device or default_device()
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
@@ -59,7 +59,8 @@ def join(device: str | None) -> Processes:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    if not dist.is_initialized():  # a second run in the same processes
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return Processes(dist.get_rank(), world, torch.device(device))
 
 

@@ -172,7 +172,6 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
         metrics.close()
         finish(folder, settings, average, step, skipped, sample_prompts(dataset.clips)[0])
     processes.wait()
-    distribution.leave()
     return folder
 
 

@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT, run_train, tiny_flags
 
 from lite_sora.data.clip import ManifestError
+from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo
 from lite_sora.training import loop
 from lite_sora.training.checkpoint import load_state, save_state
@@ -217,6 +218,26 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "flags",
+    [
+        ["--denoiser", "uvit", "--skip", "add", "--rope", "false"],
+        ["--denoiser", "sit", "--shared-adaln", "true"],
+        ["--conditioning", "mm-dit", "--mlp", "swiglu", "--norm", "rms", "--qk-norm", "false"],
+        ["--conditioning", "in-context"],
+        ["--words", "cross-attention", "--attention", "factorised"],
+    ],
+)
+def test_every_denoiser_trains_resumes_and_generates(toy, tmp_path, flags):
+    flags = [*tiny_flags(toy), *flags, "--steps", "4", "--out", str(tmp_path / "run")]
+    run_train(*flags, "--stop-after", "2")
+    folder = run_train("--resume", str(tmp_path / "run"))
+    assert [line["step"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
+    model = TextToVideo.from_pretrained(folder)
+    assert model.generate(["a red circle"], steps=2).isfinite().all()
+    assert model.objective == PRESETS["sit" if "sit" in flags else "toy"]
+
+
+@pytest.mark.parametrize(
     "flags, message",
     [
         (["--height", "30"], "--height 30 does not divide by 16"),
@@ -225,6 +246,11 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
         (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--prediction", "magic"], "--prediction 'magic' is not one of x0, noise"),
         (["--shift", "0"], "--shift 0"),
+        (["--size", "H"], "--size H: dit has the sizes toy, S, B, L, XL"),
+        (["--denoiser", "uvit", "--size", "XL"], "--size XL: uvit has the sizes toy, S, S-deep"),
+        (["--denoiser", "uvit", "--words", "none"], "--words: --denoiser uvit has no such part"),
+        (["--skip", "add"], "--skip: --denoiser dit has no such part"),
+        (["--attention", "factorised"], "do not fit together: .* choose words cross-attention"),
     ],
 )
 def test_bad_settings_name_the_flag_or_the_file(toy, tmp_path, flags, message):
