@@ -85,9 +85,13 @@ def plot(path: Path, results: dict[str, list[dict]]) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=(16, 9), constrained_layout=True)
-    colours = plt.get_cmap("tab20").colors
-    for number, (name, runs) in enumerate(results.items()):
-        style = {"color": colours[number % 20], "linestyle": ("-", "--", ":")[number // 20 % 3], "label": name}
+    # the line's style is the preset, its colour what was changed in it
+    presets, changes = (sorted({name.partition(":")[part] for name in results}) for part in (0, 2))
+    for name, runs in results.items():
+        preset, _, change = name.partition(":")
+        colour = changes.index(change) if len(changes) > 1 else presets.index(preset)
+        line = ("-", "--", ":", "-.")[presets.index(preset) % 4] if len(changes) > 1 else "-"
+        style = {"color": plt.get_cmap("tab20").colors[colour % 20], "linestyle": line, "label": name}
         for column, key in enumerate(("flops", "seconds")):
             for axis, value in ((axes[0, column], "seen"), (axes[1, column], "x0_error")):
                 points = list(zip(*(run["curve"] for run in runs), strict=False))  # one for each step, of all seeds
