@@ -3,6 +3,7 @@
 Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of the file.
 """
 
+import re
 import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +13,19 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from PIL import Image, ImageDraw
 
-STILL_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}  # count as videos of one frame
-NO_SEEK = {"avi", "mpeg"}  # containers that cannot tell which frame a seek has found: these are read from the start
+# What is opened: files that hold videos or pictures. FFmpeg knows more, among it text files that it shows as a terminal
+# would, and playlists, which could name any file or address.
+FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+# How many seconds before the wanted time to seek to: some containers find a key frame after what was asked for.
+EARLIER = (0, 2, 10)
+# MPEG program streams are read from the start: after a seek, the times of the first frames are guesses.
+NO_SEEK = "mpeg"
 BREAK = 0.25  # seconds that the last frame may be held where a file is shorter than its header says
+MOST_PIXELS = 2**26  # of a picture that is scaled before it is cropped: more is a mistake, or an attack on the memory
 
 
 class ClipError(Exception):
@@ -43,69 +52,138 @@ def probe(path: Path | str) -> VideoInfo:
         first = next(_frames(container, stream, path), None)
         if first is None:
             raise ClipError(path, "holds no frame that can be decoded")
-        size = (first.height, first.width) if first.rotation % 180 else (first.width, first.height)
-        return VideoInfo(*size, _fps(stream), _duration(container, stream, path))
+        height, width = _shown_size(first, stream)
+        return VideoInfo(round(width), round(height), _fps(stream), _duration(container, stream))
 
 
-def read_frames(path: Path | str, times: list[float], height: int, width: int) -> np.ndarray:
+def read_frames(
+    path: Path | str, times: list[float], height: int, width: int, crop: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
     """The frames shown at `times` (ascending, in seconds), as uint8 (len(times), height, width, 3).
 
-    For each time, the last frame that started at or before it; after the end, the last frame. Pictures are scaled to
-    cover height × width without stretching, and what is over is cut off evenly. Raises ClipError for anything broken.
+    For each time, the last frame that started at or before it; after the end, the last frame. Of the upright picture,
+    `crop` (left, top, right, bottom; shares in [0, 1]) is taken, or all of it; that is scaled to cover height × width
+    without stretching, and what is over is cut off evenly. Raises ClipError for anything broken.
     """
+    fit = _Fit(path, height, width, crop)
     with _opened(path) as (container, stream):
-        if times[0] > 1.0 and container.format.name not in NO_SEEK:  # below a second a seek is not worth it
-            origin = _start(stream)
-            with suppress(av.FFmpegError):  # some containers cannot seek, and stay at the start
-                container.seek(int((times[0] + origin) / stream.time_base), stream=stream)
-            frames = _pick(container, stream, path, times)
-            first = next(frames, None)
-            if first is not None and first.time - origin <= times[0] + 1e-3:
-                return _finish(chain([first], frames), times, path, height, width)
-    with _opened(path) as (container, stream):  # from the start, also where a seek in MPEG-TS and others came out late
-        return _finish(_pick(container, stream, path, times), times, path, height, width)
+        frames = _from(times[0], container, stream, path)
+        if frames is not None:
+            return _finish(_pick(container, stream, path, times, frames), stream, fit)
+    with _opened(path) as (container, stream):
+        return _finish(_pick(container, stream, path, times, _frames(container, stream, path)), stream, fit)
 
 
-def _pick(container, stream, path, times: list[float]):
+def _from(time: float, container, stream, path):
+    """Decoded frames from a key frame at or before `time`, or from the start; None where a seek has found neither, and
+    the file has to be opened again."""
+    if time <= 1.0 or container.format.name == NO_SEEK:  # below a second a seek is not worth it
+        return _frames(container, stream, path)
+    delay = _delay(container, stream, path)
+    for seconds in EARLIER:
+        if time - seconds <= 1.0 or delay is None:
+            return None
+        try:
+            container.seek(int((time - seconds + _start(stream)) / stream.time_base), stream=stream)
+        except av.FFmpegError:  # some containers cannot
+            return None
+        frames = _frames(container, stream, path, delay)
+        first = next(frames, None)
+        if first is not None and first.key_frame and first.time - _start(stream) <= time + 1e-3:
+            return chain([first], frames)
+    return None
+
+
+def _pick(container, stream, path, times: list[float], frames):
     """Yields for each time the last frame that started at or before it; after the end the last frame, but a ClipError
     where decoding ends before the header says, as in a download that broke off."""
     origin, done, shown = _start(stream), 0, None
-    for frame in _frames(container, stream, path):
+    for frame in frames:
         while shown is not None and done < len(times) and frame.time - origin > times[done] + 1e-3:
             yield shown
             done += 1
         if done == len(times):
             return
         shown = frame
-    if shown is not None:
-        end = shown.time - origin + float((shown.duration or 0) * stream.time_base)
-        duration = _duration(container, stream, path)
+    if shown is None:
+        raise ClipError(path, f"has no frame at {times[0]:.2f} s")
+    end = shown.time - origin + float((shown.duration or 0) * stream.time_base)
+    if any(time > end + BREAK for time in times[done:]):
+        duration = _duration(container, stream)
         if any(end + BREAK < time < duration for time in times[done:]):
             raise ClipError(path, f"breaks off at {end:.2f} of {duration:.2f} s; download or encode it again")
-        yield from [shown] * (len(times) - done)
+    yield from [shown] * (len(times) - done)
 
 
-def _finish(frames, times: list[float], path, height: int, width: int) -> np.ndarray:
+def _finish(frames, stream, fit: "_Fit") -> np.ndarray:
     arrays, last = [], None
     for frame in frames:  # converted as they come: decoded frames are large, and a frame shown twice is converted once
         if frame is not last:
-            array, last = _to_array(frame, height, width), frame
+            array, last = fit(frame, stream), frame
         arrays.append(array)
-    if not arrays:
-        raise ClipError(path, f"has no frame at {times[0]:.2f} s")
     return np.stack(arrays)
 
 
-def _to_array(frame, height: int, width: int) -> np.ndarray:
-    """An av frame as uint8 (height, width, 3): turned upright, scaled to cover, and cropped at the centre."""
-    turns = (round(frame.rotation) // 90) % 4
-    tall, wide = (width, height) if turns % 2 else (height, width)  # what is wanted before turning
-    scale = max(tall / frame.height, wide / frame.width)
-    full = max(tall, round(frame.height * scale)), max(wide, round(frame.width * scale))
-    # threads=1: PyAV's default of several threads is three times slower on small frames
-    array = frame.reformat(full[1], full[0], "rgb24", interpolation="AREA", threads=1).to_ndarray()
-    top, left = (full[0] - tall) // 2, (full[1] - wide) // 2
-    return np.rot90(array[top : top + tall, left : left + wide], k=turns)
+# ---------------------------------------------------------------- the picture
+
+
+class _Fit:
+    """Turns decoded frames into uint8 (height, width, 3): upright, the crop scaled to cover, its middle cut out."""
+
+    def __init__(self, path, height: int, width: int, crop):
+        left, top, right, bottom = self.crop = (0, 0, 1, 1) if crop is None else tuple(crop)
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ClipError(path, f"its crop {list(crop)} is not (left, top, right, bottom) with shares in [0, 1]")
+        self.path, self.height, self.width = path, height, width
+        self.scaler = VideoReformatter()  # one for all frames: it keeps its tables
+        self.mirrored = None  # not looked up yet
+
+    def __call__(self, frame, stream) -> np.ndarray:
+        left, top, right, bottom = self.crop
+        shown_height, shown_width = _shown_size(frame, stream)
+        scale = max(self.height / (shown_height * (bottom - top)), self.width / (shown_width * (right - left)))
+        full = round(shown_height * scale), round(shown_width * scale)
+        if full[0] * full[1] > MOST_PIXELS:
+            raise ClipError(self.path, f"is too narrow: it would have to be scaled to {full[1]}×{full[0]} pixels")
+        y = _offset(full[0], self.height, (top + bottom) / 2)
+        x = _offset(full[1], self.width, (left + right) / 2)
+        turns = _turns(frame)
+        tall, wide = full[::-1] if turns % 2 else full  # as it is stored
+        try:  # threads=1: PyAV's default of several threads is three times slower on small frames
+            scaled = self.scaler.reformat(frame, wide, tall, "rgb24", interpolation="AREA", threads=1)
+        except (av.FFmpegError, ValueError) as error:
+            raise ClipError(self.path, f"a frame cannot be converted ({error})") from None
+        array = scaled.to_ndarray()
+        if self.mirrored is None:
+            self.mirrored = _is_picture(stream.container) and _mirrored(self.path)
+        array = np.rot90(array[::-1] if self.mirrored else array, k=turns)
+        return array[y : y + self.height, x : x + self.width]
+
+
+def _offset(full: int, wanted: int, centre: float) -> int:
+    """Where a window of `wanted` pixels begins whose middle is at a share of `full` pixels; always inside."""
+    return max(0, min(full - wanted, int(full * centre - wanted / 2)))
+
+
+def _turns(frame) -> int:
+    """Quarter turns anticlockwise that make a frame upright, by a phone's rotation or a photo's EXIF."""
+    return (round(frame.rotation) // 90) % 4
+
+
+def _mirrored(path) -> bool:
+    """Whether a photo is to be flipped before it is turned, which FFmpeg's rotation leaves out. Exif 2.3, 4.6.4 A."""
+    with suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
+        return picture.getexif().get(0x0112) in (2, 4, 5, 7)
+    return False
+
+
+def _shown_size(frame, stream) -> tuple[float, float]:
+    """(height, width) of an upright frame with square pixels: old formats stretch theirs when they show them."""
+    height, width = frame.height, frame.width * float(stream.sample_aspect_ratio or 1)
+    return (width, height) if _turns(frame) % 2 else (height, width)
+
+
+# ---------------------------------------------------------------- the file
 
 
 class _opened:
@@ -120,25 +198,35 @@ class _opened:
         if Path(self.path).stat().st_size == 0:
             raise ClipError(self.path, "the file is empty")
         try:
-            self.container = av.open(str(self.path))
+            self.container = av.open(f"file:{self.path}", options={"format_whitelist": FORMATS})
         except (av.FFmpegError, ValueError) as error:
-            raise ClipError(self.path, f"not a video that can be opened ({error})") from None
-        if not self.container.streams.video:
+            raise ClipError(self.path, f"not a video that can be opened, nor a picture ({error})") from None
+        try:
+            stream = self._stream()
+        except ClipError:
             self.container.close()
-            raise ClipError(self.path, "holds no video")
-        stream = self.container.streams.video[0]
+            raise
         stream.codec_context.thread_type = "AUTO" if stream.codec_context.width >= 1280 else "NONE"
         return self.container, stream
+
+    def _stream(self):
+        for stream in self.container.streams.video:
+            if not stream.disposition & Disposition.attached_pic:  # the cover of a record
+                if stream.codec_context is None:
+                    raise ClipError(self.path, "its video is in a codec that FFmpeg cannot decode here")
+                return stream
+        raise ClipError(self.path, "holds no video")
 
     def __exit__(self, *_):
         self.container.close()
 
 
-def _frames(container, stream, path):
+def _frames(container, stream, path, delay: int | None = None):
     """Decoded frames that have a time. A file that breaks off in the middle gives what came before."""
     any_frame = False
     try:
-        for frame in _counted(container, stream) if container.format.name == "avi" else container.decode(stream):
+        decoded = container.decode(stream)
+        for frame in _timed(decoded, stream, delay) if container.format.name == "avi" else decoded:
             if frame.pts is not None:
                 any_frame = True
                 yield frame
@@ -147,15 +235,29 @@ def _frames(container, stream, path):
             raise ClipError(path, f"cannot be decoded ({error})") from None
 
 
-def _counted(container, stream):
+def _timed(frames, stream, delay: int | None):
     """AVI has no presentation times, and those that FFmpeg guesses are late or out of order where there are B-frames.
-    The times of decoding rise evenly, so count from the first of them."""
-    first, last = None, -1
-    for frame in container.decode(stream):
-        first = frame.dts if first is None else first
-        last = last + 1 if frame.dts is None else frame.dts - first  # the last frames come out without a time
-        frame.pts = last + (stream.start_time or 0)
+    But its packets are numbered, each brings out one frame, and a decoder stays as many packets behind as it was at
+    its first frame: `delay`, which has to be given where decoding starts in the middle."""
+    last = -1 if delay is None else None
+    for frame in frames:
+        if frame.dts is not None:
+            delay = frame.dts - (stream.start_time or 0) if delay is None else delay
+            last = frame.dts - delay
+        elif last is None:  # the very last frames come out without a number
+            return
+        else:
+            last += 1
+        frame.pts = last
         yield frame
+
+
+def _delay(container, stream, path) -> int | None:
+    """What `_timed` has to know after a seek: 0 where files have times, None where it cannot be known."""
+    if container.format.name != "avi":
+        return 0
+    first = next(_frames(container, stream, path), None)
+    return None if first is None or first.dts is None else first.dts - first.pts
 
 
 def _start(stream) -> float:
@@ -166,15 +268,34 @@ def _fps(stream) -> float:
     return float(stream.average_rate or stream.base_rate or 0) or 1.0
 
 
-def _duration(container, stream, path) -> float:
-    if Path(path).suffix.lower() in STILL_PICTURES:
+def _is_picture(container) -> bool:
+    return container.format.name.endswith("_pipe")
+
+
+def _duration(container, stream) -> float:
+    """Seconds of the video; sound may go on for longer. Of a file that breaks off, what its header says."""
+    if _is_picture(container):
         return 0.0
-    if stream.duration:
+    if stream.duration and container.format.name != NO_SEEK:  # a program stream's is a guess that is far too low
         return float(stream.duration * stream.time_base)
-    if container.duration:  # mkv, webm and flv know it only for the whole file
-        return container.duration / 1e6
-    last = max((p.pts + (p.duration or 0) for p in container.demux(stream) if p.pts is not None), default=0)
-    return float(last * stream.time_base) - _start(stream)
+    if tag := re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", "")):  # Matroska, mostly
+        hours, minutes, seconds = map(float, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds - _start(stream)
+    whole = (container.duration or 0) / 1e6  # FLV and others know it only for the whole file, with its sound
+    ends = {}  # stream: the end of its last packet
+    for start in (whole - 10, 0):
+        with suppress(av.FFmpegError, IndexError):  # a file that breaks off; a stream that the header does not have
+            container.seek(int(max(0, start) * 1e6))
+            for packet in container.demux():
+                if packet.pts is not None:
+                    length = float((packet.duration or 0) * packet.time_base) or 1 / _fps(stream)
+                    end = float(packet.pts * packet.time_base) + length
+                    ends[packet.stream.index] = max(end, ends.get(packet.stream.index, 0))
+        if stream.index in ends:
+            break
+    if max(ends.values(), default=0) < whole - BREAK:
+        return whole
+    return ends.get(stream.index, 0) - _start(stream)
 
 
 # ---------------------------------------------------------------- writing
