@@ -20,8 +20,10 @@ from PIL import Image, ImageDraw
 # What is opened: files that hold videos or pictures. FFmpeg knows more, among it text files that it shows as a terminal
 # would, and playlists, which could name any file or address.
 FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
-# How many seconds before the wanted time to seek to: some containers find a key frame after what was asked for.
-EARLIER = (0, 2, 10)
+# How a window is sought: so many seconds before it, since some containers find a key frame after what was asked for;
+# and whether frames that no other frame needs are left out on the way to it, a third of the work.
+ATTEMPTS = ((0, True), (0, False), (2, False), (10, False))
+NEAR = 0.25  # seconds before a window that nothing is left out in, since a window begins with the frame shown then
 # MPEG program streams are read from the start: after a seek, the times of the first frames are guesses.
 NO_SEEK = "mpeg"
 BREAK = 0.25  # seconds that the last frame may be held where a file is shorter than its header says
@@ -79,18 +81,25 @@ def _from(time: float, container, stream, path):
     the file has to be opened again."""
     if time <= 1.0 or container.format.name == NO_SEEK:  # below a second a seek is not worth it
         return _frames(container, stream, path)
-    delay = _delay(container, stream, path)
-    for seconds in EARLIER:
+    delay, origin = _delay(container, stream, path), _start(stream)
+    for seconds, quick in ATTEMPTS:
         if time - seconds <= 1.0 or delay is None:
             return None
         try:
-            container.seek(int((time - seconds + _start(stream)) / stream.time_base), stream=stream)
+            container.seek(int((time - seconds + origin) / stream.time_base), stream=stream)
         except av.FFmpegError:  # some containers cannot
             return None
-        frames = _frames(container, stream, path, delay)
-        first = next(frames, None)
-        if first is not None and first.key_frame and first.time - _start(stream) <= time + 1e-3:
-            return chain([first], frames)
+        frames = _frames(container, stream, path, delay, time - NEAR if quick else 0)
+        shown, following = next(frames, None), []
+        if shown is None or not shown.key_frame or shown.time - origin > time + 1e-3:
+            continue
+        for frame in frames:
+            if frame.time - origin > time + 1e-3:
+                following.append(frame)
+                break
+            shown = frame
+        if not quick or shown.time - origin >= time - NEAR:  # else it may not be the one, but the last that was needed
+            return chain([shown, *following], frames)
     return None
 
 
@@ -221,18 +230,29 @@ class _opened:
         self.container.close()
 
 
-def _frames(container, stream, path, delay: int | None = None):
-    """Decoded frames that have a time. A file that breaks off in the middle gives what came before."""
+def _frames(container, stream, path, delay: int | None = None, needed_before: float = 0):
+    """Decoded frames that have a time. A file that breaks off in the middle gives what came before. Up to the time
+    `needed_before` only frames that others are decoded from."""
     any_frame = False
     try:
-        decoded = container.decode(stream)
-        for frame in _timed(decoded, stream, delay) if container.format.name == "avi" else decoded:
+        if container.format.name == "avi":
+            decoded = _timed(container.decode(stream), stream, delay)
+        else:
+            decoded = _decoded(container, stream, (needed_before + _start(stream)) / stream.time_base)
+        for frame in decoded:
             if frame.pts is not None:
                 any_frame = True
                 yield frame
     except av.FFmpegError as error:
         if not any_frame:
             raise ClipError(path, f"cannot be decoded ({error})") from None
+
+
+def _decoded(container, stream, needed_before: float):
+    for packet in container.demux(stream):
+        early = packet.pts is not None and packet.pts < needed_before
+        stream.codec_context.skip_frame = "NONREF" if early else "DEFAULT"
+        yield from packet.decode()
 
 
 def _timed(frames, stream, delay: int | None):

@@ -156,7 +156,7 @@ def test_late_windows_are_found_without_decoding_all_before_them(name, tmp_path,
     path, fps = tmp_path / name, more.get("fps", FPS)
     encode(path, numbered(250), codec, **more)
     decoded, frames = [], video._frames
-    monkeypatch.setattr(video, "_frames", lambda *all: (decoded.append(frame) or frame for frame in frames(*all)))
+    monkeypatch.setattr(video, "_frames", lambda *args: (decoded.append(frame) or frame for frame in frames(*args)))
     for start in (200, 216, 227, 245):
         decoded.clear()
         assert numbers(read_frames(path, [start / fps, (start + 2) / fps], 48, 64)) == [start, start + 2]
