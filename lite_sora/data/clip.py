@@ -45,6 +45,14 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
     unless `allow_outside` is set: a manifest from elsewhere must not be able to read any file on this machine.
     Raises ManifestError, with the file and the line, for a row that is no clip.
     """
+    for _, row in read_rows(path, allow_outside):
+        if isinstance(row, ManifestError):
+            raise row
+        yield row
+
+
+def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[int, Clip | ManifestError]]:
+    """The same with each line's number, and for a row that is no clip its error instead of an end."""
     path = Path(path)
     if not path.is_file():
         raise ManifestError(f"{path}: there is no such manifest")
@@ -52,13 +60,16 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                clip = _parse(line, f"{path}, line {number}")
-                if not allow_outside and not _inside(folder, clip.video):
-                    raise ManifestError(
-                        f"{path}, line {number}: video {clip.video!r} lies outside the manifest's folder; "
-                        "pass --allow-outside if you trust this manifest"
-                    )
-                yield clip
+                try:
+                    clip = _parse(line, f"{path}, line {number}")
+                    if not allow_outside and not _inside(folder, clip.video):
+                        raise ManifestError(
+                            f"{path}, line {number}: video {clip.video!r} lies outside the manifest's folder; "
+                            "pass --allow-outside if you trust this manifest"
+                        )
+                except ManifestError as error:
+                    clip = error
+                yield number, clip
 
 
 def _inside(folder: Path, video: str) -> bool:
@@ -105,3 +116,9 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
         os.fsync(lines.fileno())
     os.replace(part, path)
     return count
+
+
+if __name__ == "__main__":  # python -m lite_sora.data.clip check MANIFEST
+    from lite_sora.data.check import main
+
+    main()

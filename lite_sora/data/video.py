@@ -140,9 +140,12 @@ class _Fit:
     """Turns decoded frames into uint8 (height, width, 3): upright, the crop scaled to cover, its middle cut out."""
 
     def __init__(self, path, height: int, width: int, crop):
-        left, top, right, bottom = self.crop = (0, 0, 1, 1) if crop is None else tuple(crop)
+        try:
+            left, top, right, bottom = self.crop = (0, 0, 1, 1) if crop is None else tuple(map(float, crop))
+        except (TypeError, ValueError):
+            left = top = right = bottom = 0
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ClipError(path, f"its crop {list(crop)} is not (left, top, right, bottom) with shares in [0, 1]")
+            raise ClipError(path, f"its crop {crop!r} is not (left, top, right, bottom) with shares in [0, 1]")
         self.path, self.height, self.width = path, height, width
         self.scaler = VideoReformatter()  # one for all frames: it keeps its tables
         self.mirrored = None  # not looked up yet

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from lite_sora.data.clip import Clip, ManifestError, read_manifest, write_manifest
+from lite_sora.data.clip import Clip, ManifestError, read_manifest, read_rows, write_manifest
 
 
 def manifest(folder, *rows) -> str:
@@ -60,6 +60,18 @@ def test_rows_come_one_by_one(tmp_path):
     assert [next(rows).id, next(rows).id] == ["a", "a"]
     with pytest.raises(ManifestError, match="line 3"):
         next(rows)
+
+
+def test_all_rows_with_their_lines(tmp_path):
+    """For who wants to know of every mistake, a broken row is not the end."""
+    rows = list(read_rows(manifest(tmp_path, GOOD, b"", b"{", GOOD | {"video": "../a.mp4"}, GOOD)))
+    assert [(number, type(row)) for number, row in rows] == [
+        (1, Clip),
+        (3, ManifestError),
+        (4, ManifestError),
+        (5, Clip),
+    ]
+    assert "line 3: not JSON" in str(rows[1][1])
 
 
 @pytest.mark.parametrize(

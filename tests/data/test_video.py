@@ -401,9 +401,10 @@ def test_a_crop_is_of_the_upright_picture(tmp_path):
     assert np.abs(frame.astype(float) - upright[0, 40:60, 4:28]).mean() < 5
 
 
-@pytest.mark.parametrize(
-    "crop", [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-0.1, 0, 1, 1), (0, 0, float("nan"), 1)]
-)
+NO_CROPS = [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0, 1, 1.1), (-0.1, 0, 1, 1), (0, 0, float("nan"), 1), [0, 1], "left", 3]
+
+
+@pytest.mark.parametrize("crop", NO_CROPS)
 def test_crops_that_are_none(crop, tmp_path):
     write_video(tmp_path / "a.mp4", numbered(2), FPS)
     with pytest.raises(ClipError, match=r"a\.mp4: its crop .* is not \(left, top, right, bottom\)"):

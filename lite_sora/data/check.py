@@ -1,0 +1,150 @@
+"""Is a manifest fit to train on? `python -m lite_sora.data.clip check MANIFEST` reads every row and looks into every
+video's header, lists what is wrong with line numbers, and draws what there is: durations, sizes, lengths of captions.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lite_sora.data.clip import Clip, ManifestError, read_rows
+from lite_sora.data.video import ClipError, VideoInfo, probe
+
+LISTED = 20  # problems that are listed; of the others only the number is said
+
+
+@dataclass
+class Findings:
+    """What a manifest holds, and what is wrong with it."""
+
+    clips: int = 0
+    splits: Counter = field(default_factory=Counter)
+    sizes: Counter = field(default_factory=Counter)  # (width, height): clips
+    durations: array = field(default_factory=lambda: array("f"))  # seconds of each clip
+    words: array = field(default_factory=lambda: array("f"))  # of each caption
+    problems: Counter = field(default_factory=Counter)  # kind: how many
+    listed: list[str] = field(default_factory=list)  # the first of them
+
+    def add_problem(self, line: int, kind: str, text: str) -> None:
+        self.problems[kind] += 1
+        if len(self.listed) < LISTED:
+            self.listed.append(f"line {line}: {text}")
+
+
+def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
+    """Reads a manifest row by row; of each row only its id, its source and a few numbers are kept.
+
+    A clip without a "source" counts as cut from its video. Raises ManifestError where there is no such manifest.
+    """
+    manifest, findings = Path(manifest), Findings()
+    first_line: dict[str, int] = {}  # of each id
+    split_of: dict[str, tuple[int, str | None]] = {}  # source: the line and the split that it was first in
+
+    @lru_cache(1024)  # the clips of one video mostly stand together
+    def look(video: str) -> VideoInfo | ClipError:
+        try:
+            return probe(manifest.parent / video)
+        except ClipError as error:
+            return error
+
+    for line, clip in tqdm(read_rows(manifest, allow_outside), "checking", unit="clip", leave=False):
+        if isinstance(clip, ManifestError):
+            reason = str(clip).removeprefix(f"{manifest}, line {line}: ")
+            findings.add_problem(line, "no clip", reason)
+            continue
+        findings.clips += 1
+        findings.splits[clip.split] += 1
+        if first_line.setdefault(clip.id, line) != line:
+            findings.add_problem(line, "one id twice", f"id {clip.id!r} is that of line {first_line[clip.id]} too")
+        source = clip.source or clip.video
+        earlier, split = split_of.setdefault(source, (line, clip.split))
+        if split != clip.split:
+            text = f"source {source!r} is in split {clip.split!r} here, and in {split!r} in line {earlier}"
+            findings.add_problem(line, "one source in two splits", text)
+        captions = [len(caption.split()) for caption in clip.all_captions if caption.strip()]
+        findings.words.extend(captions)
+        if not captions:
+            findings.add_problem(line, "no caption", f"clip {clip.id!r} has no caption")
+        _check_video(clip, look(clip.video), line, findings)
+    if not findings.clips and not findings.problems:
+        findings.add_problem(0, "no clip", "the manifest is empty")
+    return findings
+
+
+def _check_video(clip: Clip, info: VideoInfo | ClipError, line: int, findings: Findings) -> None:
+    if isinstance(info, ClipError):
+        missing = info.reason == "there is no such file"
+        findings.add_problem(line, "missing file" if missing else "broken file", str(info))
+        return
+    findings.sizes[info.width, info.height] += 1
+    start, end = clip.start or 0, info.duration if clip.end is None else clip.end
+    findings.durations.append(max(0, min(end, info.duration) - start))
+    if start > info.duration or end > info.duration + 1 / info.fps:  # of one frame nobody can be sure
+        text = f"clip {clip.id!r} goes from {start:.2f} to {end:.2f} s, but {clip.video} lasts {info.duration:.2f} s"
+        findings.add_problem(line, "wrong times", text)
+
+
+def summary(findings: Findings) -> str:
+    """A few lines for people: what there is, then what is wrong."""
+    splits = ", ".join(f"{name or 'no split'} {count:,}" for name, count in findings.splits.most_common())
+    lines = [f"{findings.clips:,} clips ({splits}), {sum(findings.durations) / 3600:.2f} hours"]
+    for name, values in (("seconds a clip", findings.durations), ("words a caption", findings.words)):
+        if values:
+            spread = f"{min(values):.4g} to {max(values):.4g}, median {statistics.median(values):.4g}"
+            lines.append(f"{name}: {spread}")
+    sizes = [f"{width}×{height} ({count:,})" for (width, height), count in findings.sizes.most_common(5)]
+    more = len(findings.sizes) - len(sizes)
+    lines.append("sizes: " + (", ".join(sizes) or "none") + (f" and {more:,} others" if more else ""))
+    if not findings.problems:
+        return "\n".join([*lines, "nothing is wrong with it"])
+    lines += findings.listed
+    if findings.problems.total() > LISTED:
+        lines.append(f"… and {findings.problems.total() - LISTED:,} more")
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in findings.problems.most_common())
+    return "\n".join([*lines, f"problems: {findings.problems.total():,} ({counts})"])
+
+
+def draw(findings: Findings, path: Path) -> None:
+    """Draws durations, sizes and lengths of captions into a PNG, which appears whole or not at all."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    durations, sizes, words = figure.subplots(1, 3)
+    durations.hist(findings.durations, bins=40)
+    durations.set(xlabel="seconds", ylabel="clips", title=f"{sum(findings.durations) / 3600:.2f} hours")
+    common = findings.sizes.most_common(12)[::-1]  # the most common on top
+    sizes.barh([f"{width}×{height}" for (width, height), _ in common], [count for _, count in common])
+    sizes.set(
+        xlabel="clips", title=f"{len(findings.sizes):,} sizes" + (", the most common" if len(common) == 12 else "")
+    )
+    different = len(set(findings.words))  # captions have whole numbers of words: no bin may fall between two
+    words.hist(findings.words, bins=max(1, min(40, different)))
+    words.set(xlabel="words a caption", ylabel="captions", title=f"{len(findings.words):,} captions")
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, format="png")
+    os.replace(part, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m lite_sora.data.clip", description=__doc__)
+    command = parser.add_subparsers(required=True).add_parser("check", description=__doc__)
+    command.add_argument("manifest", type=Path)
+    command.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png beside the manifest)")
+    command.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
+    options = parser.parse_args()
+    try:
+        findings = check(options.manifest, options.allow_outside)
+    except ManifestError as error:
+        sys.exit(f"{error}")
+    print(summary(findings))
+    picture = options.picture or options.manifest.with_name(f"{options.manifest.stem}-check.png")
+    draw(findings, picture)
+    print(f"picture: {picture}")
+    sys.exit(1 if findings.problems else 0)
