@@ -41,12 +41,17 @@ def to_frames(video: Tensor) -> np.ndarray:
 
 class VideoDataset(Dataset):
     """Windows of `frames` frames at `fps`, height × width, cut from clips. An item's key is (clip index, sample seed):
-    the seed chooses the window, where the clip is longer, and the caption, where there are several."""
+    the seed chooses the window, where the clip is longer, and the caption, where there are several; or, where nothing
+    is to be left to chance (`fixed`), it is always the first of them. A clip's stats may hold a "crop", the part of the
+    picture that curation found to be without borders (as `read_frames` takes it)."""
 
-    def __init__(self, clips: list[Clip], folder: Path, frames: int, height: int, width: int, fps: float):
-        self.clips, self.folder = clips, Path(folder)
+    def __init__(
+        self, clips: list[Clip], folder: Path, frames: int, height: int, width: int, fps: float, fixed: bool = False
+    ):
+        self.clips, self.folder, self.fixed = clips, Path(folder), fixed
         self.frames, self.height, self.width, self.fps = frames, height, width, fps
         self.cache: dict[int, np.ndarray] = {}
+        self.durations: dict[Path, float] = {}  # seconds of the videos that were looked into
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -63,8 +68,9 @@ class VideoDataset(Dataset):
             raise ClipError(path, f"clip {clip.id!r} has no caption")
         if self.frames == 1:
             return 1
-        info = probe(path)
-        end = info.duration if clip.end is None else min(clip.end, info.duration)
+        if path not in self.durations:
+            self.durations[path] = probe(path).duration
+        end = self.durations[path] if clip.end is None else min(clip.end, self.durations[path])
         length = int((end - (clip.start or 0)) * self.fps + 1e-3)
         if length < self.frames:
             raise ClipError(
@@ -75,9 +81,9 @@ class VideoDataset(Dataset):
         return length
 
     def _read(self, index: int, first: int, count: int) -> np.ndarray:
-        start = self.clips[index].start or 0
-        times = [start + (first + i) / self.fps for i in range(count)]
-        return read_frames(self.path(index), times, self.height, self.width)
+        clip = self.clips[index]
+        times = [(clip.start or 0) + (first + i) / self.fps for i in range(count)]
+        return read_frames(self.path(index), times, self.height, self.width, clip.stats.get("crop"))
 
     def preload(self, most_bytes: int, show: bool = True) -> list[str]:
         """Decodes clips into memory up to `most_bytes`, and forgets the broken ones: returns which, and why.
@@ -114,7 +120,8 @@ class VideoDataset(Dataset):
         for attempt in range(len(self)):
             place = (index + attempt) % len(self)
             try:
-                first = int(rng.integers(self.length(place) - self.frames + 1))
+                last = self.length(place) - self.frames
+                first = 0 if self.fixed else int(rng.integers(last + 1))
                 if place in self.cache:
                     frames = self.cache[place][first : first + self.frames]
                 else:
@@ -123,7 +130,7 @@ class VideoDataset(Dataset):
                 skipped.append(str(error))
                 continue
             captions = [caption for caption in self.clips[place].all_captions if caption.strip()]
-            return frames, captions[rng.integers(len(captions))], seed, skipped
+            return frames, captions[0 if self.fixed else rng.integers(len(captions))], seed, skipped
         raise ClipError(self.folder, f"none of the {len(self)} clips can be used; the last: {skipped[-1]}")
 
 

@@ -27,6 +27,7 @@ class TrainSettings:
     resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
+    overfit: int | None = flag(None, "a first check: learn this many clips by heart, and show them beside the samples")
     toy_corner: str = flag(
         "default", "the part of the toy world to train on: one shape over black, or all of it", choices=list(CORNERS)
     )
@@ -137,6 +138,8 @@ def parse(arguments: list[str], description: str) -> tuple[TrainSettings, dict[s
     }.items():
         if getattr(settings, name) < least:
             parser.error(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(settings, name)}")
+    if settings.overfit is not None and settings.overfit < 1:
+        parser.error(f"--overfit must be at least 1, not {settings.overfit}")
     if settings.lr <= 0 or settings.fps <= 0:
         parser.error("--lr and --fps must be above 0")
     if len(settings.patch) != 3:

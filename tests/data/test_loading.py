@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from lite_sora.data import loading
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
-from lite_sora.data.video import ClipError, write_video
+from lite_sora.data.video import ClipError, probe, write_video
 
 SIZE = {"frames": 4, "height": 32, "width": 32, "fps": 8}
 PLENTY = 2**30
@@ -122,6 +123,40 @@ def test_the_seed_chooses_window_and_caption(toy):
         assert same(dataset[3, seed], dataset[3, seed])
     assert windows == set(range(5))
     assert captions == set(dataset.clips[3].all_captions)
+
+
+def test_nothing_is_left_to_chance_where_items_are_fixed(toy):
+    dataset = toy_dataset(toy, fixed=True)
+    for preloaded in (False, True):
+        if preloaded:
+            dataset.preload(PLENTY, show=False)
+        items = [dataset[3, seed] for seed in range(20)]
+        assert all((frames == items[0][0]).all() for frames, *_ in items)
+        assert {caption for _, caption, *_ in items} == {dataset.clips[3].all_captions[0]}
+    assert (items[0][0] == dataset.cache[3][:4]).all()
+
+
+def test_a_crop_that_curation_found_is_taken(mixed):
+    frames = np.zeros((8, 48, 64, 3), np.uint8)
+    frames[:, 12:36, 16:48] = 200  # a picture with borders all around
+    write_video(mixed.folder / "bordered.mp4", frames, fps=8)
+    clip = Clip("bordered", "bordered.mp4", "x")
+    shares = {"crop": [16 / 64, 12 / 48, 48 / 64, 36 / 48]}
+    mixed.clips = [clip, replace(clip, stats=shares), replace(clip, stats={"crop": [0, 0, 0, 2]}), clip]
+    borders, none = mixed[0, 0][0], mixed[1, 0][0]
+    assert borders.min() < 30 and borders.max() > 180
+    assert none.min() > 150 and none[:, 1:-1, 1:-1].min() > 180  # edges are soft
+    *_, (reason,) = mixed[2, 0]  # a crop that is none is a clip that cannot be used
+    assert "its crop [0, 0, 0, 2] is not" in reason
+
+
+def test_a_file_is_looked_into_once(mixed, monkeypatch):
+    probed = []
+    monkeypatch.setattr(loading, "probe", lambda path: probed.append(path.name) or probe(path))
+    for seed in range(5):
+        mixed[0, seed]
+        mixed[2, seed]
+    assert probed == ["good0.mp4", "good1.mp4"]
 
 
 def test_start_and_end_of_a_clip_are_kept(mixed):
