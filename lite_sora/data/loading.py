@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -91,23 +92,25 @@ class VideoDataset(Dataset):
         Where not all fit, the broken ones stay: which of them were met depends on the threads, and the order of
         training may not. `__getitem__` puts other clips in their place."""
         broken: dict[int, str] = {}
-        used = 0
+        left, all_fit, lock = most_bytes, True, Lock()
 
         def load(index: int):
-            if used > most_bytes:
+            nonlocal left, all_fit
+            if not all_fit:
                 return None
             try:
-                return self._read(index, 0, self.length(index))
+                length = self.length(index)
+                with lock:  # room is taken before it is filled: one film can be larger than the memory
+                    left -= length * self.height * self.width * 3
+                    all_fit = all_fit and left >= 0
+                return self._read(index, 0, length) if all_fit else None
             except ClipError as error:
                 broken[index] = str(error)
 
         with ThreadPoolExecutor(4) as pool:  # decoding releases Python's lock
             done = tqdm(pool.map(load, range(len(self))), "decoding", len(self), unit="clip", disable=not show)
-            for index, frames in enumerate(done):
-                if frames is not None:
-                    self.cache[index] = frames
-                    used += frames.nbytes
-        if used <= most_bytes:
+            self.cache = {index: frames for index, frames in enumerate(done) if frames is not None}
+        if all_fit:
             kept = [index for index in range(len(self)) if index not in broken]
             self.cache = {new: self.cache[old] for new, old in enumerate(kept)}
             self.clips = [self.clips[index] for index in kept]

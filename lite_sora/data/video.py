@@ -40,7 +40,7 @@ class ClipError(Exception):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the header says: size as it is shown (after rotation), frames a second, seconds."""
+    """Size as it is shown (upright, with square pixels), frames a second, seconds."""
 
     width: int
     height: int
@@ -69,14 +69,14 @@ def read_frames(
     """
     fit = _Fit(path, height, width, crop)
     with _opened(path) as (container, stream):
-        frames = _from(times[0], container, stream, path)
+        frames = _frames_from(times[0], container, stream, path)
         if frames is not None:
             return _finish(_pick(container, stream, path, times, frames), stream, fit)
     with _opened(path) as (container, stream):
         return _finish(_pick(container, stream, path, times, _frames(container, stream, path)), stream, fit)
 
 
-def _from(time: float, container, stream, path):
+def _frames_from(time: float, container, stream, path):
     """Decoded frames from a key frame at or before `time`, or from the start; None where a seek has found neither, and
     the file has to be opened again."""
     if time <= 1.0 or container.format.name == NO_SEEK:  # below a second a seek is not worth it
