@@ -41,7 +41,9 @@ MOTIONS = (*DIRECTIONS, "still", "growing", "shrinking", "bouncing")
 BACKGROUNDS = {"black": (0, 0, 0), "gray": (80, 80, 80), "white": (255, 255, 255)}
 SIZES = {"small": (0.11, 0.14), "medium": (0.15, 0.18), "large": (0.19, 0.24)}  # half-width, in frame sides
 SPEEDS = {"slowly": (0.25, 0.35), "quickly": (0.40, 0.55)}  # distance covered in one clip, in frame sides
-VERSION = 1  # of what is drawn and said: raise it with every change, so that an old world on disk is written anew
+VERSION = (
+    2  # of what is drawn, said and written: raise it with every change, so that an old world on disk is written anew
+)
 
 
 @dataclass(frozen=True)

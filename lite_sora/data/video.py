@@ -335,7 +335,8 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float, quality: int =
         raise ValueError(f"{path}: H.264 wants an even size, not {width}×{height}")
     part = path.with_name(path.stem + ".part" + path.suffix)
     with av.open(str(part), "w", options={"movflags": "faststart"}) as container:
-        options = {"crf": str(quality), "preset": "veryfast"}
+        # without mbtree: on frames as small as these, now and then it made another file of the same frames
+        options = {"crf": str(quality), "preset": "veryfast", "mbtree": "0"}
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1  # deterministic, and faster for small frames
