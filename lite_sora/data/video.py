@@ -399,3 +399,36 @@ def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_lea
     for frames, (x, y) in zip(videos, corners, strict=True):
         canvas[:, y : y + height, x : x + width] = frames
     return canvas
+
+
+# ---------------------------------------------------------------- from start to end
+
+
+def stream_frames(path: Path | str, height: int, width: int, start: float | None = None, end: float | None = None):
+    """Yields (time, frame) for each frame of the file that starts in [start, end): each once, however long the file.
+
+    Frames are uint8 (height, width, 3), scaled and cropped as by `read_frames`. A file that breaks off in the middle
+    gives what came before; anything else that is broken raises ClipError.
+    """
+    start, end = start or 0.0, float("inf") if end is None else end
+    with _opened(path) as (container, stream):
+        origin = _start(stream)
+        if start > 1.0 and container.format.name not in NO_SEEK:
+            with suppress(av.FFmpegError):
+                container.seek(int((start + origin) / stream.time_base), stream=stream)
+            frames = _frames(container, stream, path)
+            first = next(frames, None)
+            if first is not None and first.time - origin <= start + 1e-3:
+                yield from _between(chain([first], frames), origin, start, end, height, width)
+                return
+    with _opened(path) as (container, stream):  # from the start, also where the seek came out late
+        yield from _between(_frames(container, stream, path), _start(stream), start, end, height, width)
+
+
+def _between(frames, origin: float, start: float, end: float, height: int, width: int):
+    for frame in frames:
+        time = frame.time - origin
+        if time >= end - 1e-3:
+            return
+        if time >= start - 1e-3:
+            yield time, _to_array(frame, height, width)
