@@ -1,0 +1,62 @@
+"""Is the picture itself good? Brightness, sharpness and black bars: what numpy can measure without a model.
+
+Thresholds belong to the recipe; the defaults that stand here are where to begin.
+"""
+
+import numpy as np
+from PIL import Image
+
+DARK, BRIGHT = 20.0, 200.0  # mean luma; DataFlow-MM's defaults are 20 and 140, but a clip in plain daylight has 190
+BLURRED = 100.0  # variance of the Laplacian below which a picture is soft; published reports keep 200 to 2000
+BLACK = 24  # luma: bars are 0 when encoded well, and a little more where compression rings
+SHORT_SIDE = 256  # pixels at which blur is measured
+
+
+def luma(frames: np.ndarray) -> np.ndarray:
+    """uint8 RGB (..., 3) → float luma (...) in 0..255: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    return frames @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def luminance(frames: np.ndarray) -> float:
+    """Mean luma, 0..255, of frames uint8 (T, H, W, 3). Keep between `DARK` and `BRIGHT`, 20 and 200."""
+    return float(luma(frames.mean((0, 1, 2))))  # luma is linear: that of the mean colour is the mean
+
+
+def blur(frames: np.ndarray) -> float:
+    """Sharpness: the variance of the Laplacian of the luma, its median over frames. Keep from `BLURRED`, 100.
+
+    Pech-Pacheco et al. 2000 ("Diatom autofocusing in brightfield microscopy"). The Laplacian depends on the size of the
+    picture, so each frame is first scaled to a short side of 256 pixels: give frames of that size or more, since what
+    is smaller has to be enlarged and is rightly found soft. Plain pictures (sky, fog, cartoons) count as soft as well,
+    and noise counts as sharp.
+    """
+    return float(np.median([_laplacian(_scaled(luma(frame))).var() for frame in frames]))
+
+
+def _scaled(grey: np.ndarray) -> np.ndarray:
+    height, width = grey.shape
+    scale = SHORT_SIDE / min(height, width)
+    size = round(width * scale), round(height * scale)
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))  # antialiased where it shrinks
+
+
+def _laplacian(grey: np.ndarray) -> np.ndarray:
+    """Each inner pixel's four neighbours less four times itself: (H, W) → (H - 2, W - 2)."""
+    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return neighbours - 4 * grey[1:-1, 1:-1]
+
+
+def borders(frames: np.ndarray) -> tuple[float, float, float, float]:
+    """(left, top, right, bottom) of the picture inside black bars, in shares of the frame: (0, 0, 1, 1) for none.
+
+    A row or column belongs to a bar if it lies outside every pixel that is ever brighter than `BLACK`, 24; so give
+    frames of the whole clip, for a night scene may be dark at the edge for a while. A logo or subtitles inside the bar
+    hide it. A clip that is black all over has no bars.
+    """
+    bright = luma(frames.max(0)) > BLACK  # (H, W), of the brightest that each pixel ever is
+    rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
+    if not len(rows):
+        return 0.0, 0.0, 1.0, 1.0
+    height, width = bright.shape
+    box = columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height
+    return tuple(map(float, box))
