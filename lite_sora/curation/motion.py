@@ -1,0 +1,94 @@
+"""How much does a clip move, and does the camera shake? Block matching in numpy, the search that video codecs use.
+
+All speeds are shares of the frame's diagonal per second: the same scene has nearly the same number at another size or
+frame rate (optical flow in pixels per frame, the usual score, has not).
+"""
+
+import numpy as np
+from PIL import Image
+
+from lite_sora.curation.quality import luma
+
+STILL, WILD = 0.005, 0.5  # diagonals per second: below, a slide show; above, the picture is crossed in two seconds
+SHAKY = 0.2  # as when each compared frame is off by about 1 % of the diagonal, this way or that
+RATE = 8.0  # frames a second that are compared: slow enough to see slow motion, fast enough to follow it
+SHORT_SIDE = 48  # pixels of the frames that are compared
+BLOCK = 8  # pixels, each way
+FASTEST = 0.65  # diagonals per second that the search reaches, at rates down to `RATE` / 3
+CLEAR = 2.0  # grey levels a pixel by which a shift must fit better than none: in flat blocks every shift fits
+
+
+def motion(frames: np.ndarray, fps: float) -> float:
+    """Mean speed over the picture and over time, for frames uint8 (T, H, W, 3) sampled at `fps`, best at 8 or more.
+
+    Each block of 8×8 pixels of the small, grey picture is looked for in the next one (an eighth of a second later), and
+    how far it has gone is averaged. What is flat counts as still, so a small thing on a plain ground has a small score;
+    what flickers (glitter, a cut) finds a match anywhere, and has a large one. Keep between `STILL`, 0.005, and `WILD`,
+    0.5. A clip of one frame has no motion.
+    """
+    return float(np.linalg.norm(_velocity(frames, fps), axis=-1).mean())
+
+
+def jitter(frames: np.ndarray, fps: float) -> float:
+    """How abruptly the camera's speed changes, from one eighth of a second to the next; 0 for a still or a steady pan.
+
+    The camera's velocity is the median over the blocks; jitter is the mean length of its change. A hand-held camera
+    reverses its drift many times a second. Shaking much faster than 4 times a second is seen in part, and a thing that
+    fills half of the picture is taken for the camera. Keep below `SHAKY`, 0.2.
+    """
+    camera = np.median(_velocity(frames, fps), axis=1)  # (pairs, 2)
+    return float(np.linalg.norm(np.diff(camera, axis=0), axis=-1).mean()) if len(camera) > 1 else 0.0
+
+
+def _velocity(frames: np.ndarray, fps: float) -> np.ndarray:
+    """Velocity (y, x) of each block in diagonals per second: (pairs of frames, blocks, 2)."""
+    step = max(1, round(fps / RATE))
+    grey = np.stack([_small(frame) for frame in frames[::step]])  # (T, h, w)
+    if len(grey) == 1:
+        return np.zeros((1, 1, 2))
+    diagonal, rate = np.hypot(*grey.shape[1:]), fps / step
+    reach = int(np.ceil(FASTEST * diagonal * min(3 / RATE, 1 / rate)))  # pixels
+    shifts = [_match(before, after, reach) for before, after in zip(grey[:-1], grey[1:], strict=True)]
+    return np.stack(shifts) * rate / diagonal
+
+
+def _small(frame: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) → grey float (h, w), h and w whole blocks, the shorter 48 pixels; the rest is cut off evenly."""
+    height, width = frame.shape[:2]
+    scale = SHORT_SIDE / min(height, width)
+    size = round(width * scale), round(height * scale)
+    grey = np.asarray(Image.fromarray(luma(frame)).resize(size, Image.Resampling.BILINEAR))
+    top, left = grey.shape[0] % BLOCK // 2, grey.shape[1] % BLOCK // 2
+    return grey[top : top + grey.shape[0] // BLOCK * BLOCK, left : left + grey.shape[1] // BLOCK * BLOCK]
+
+
+def _match(before: np.ndarray, after: np.ndarray, reach: int) -> np.ndarray:
+    """How far (y, x), in pixels, each block of `before` has gone in `after`: float (blocks, 2).
+
+    Every whole shift up to `reach` is tried, and the one with the least mean absolute difference wins. What is left, a
+    fraction of a pixel, is the least-squares solution of gradient · shift = -difference over the block (Lucas and
+    Kanade 1981).
+    """
+    height, width = before.shape
+    far, side = np.pad(after, reach, mode="edge"), 2 * reach + 1
+    costs = np.empty((side, side, height // BLOCK * (width // BLOCK)), np.float32)
+    for y in range(side):
+        for x in range(side):
+            costs[y, x] = _blocks(np.abs(far[y : y + height, x : x + width] - before)).mean((1, 2))
+    costs[reach, reach] -= CLEAR
+    y, x = np.unravel_index(costs.reshape(side * side, -1).argmin(0), (side, side))  # (blocks,) each
+
+    top, left = np.divmod(np.arange(len(y)), width // BLOCK)
+    found = np.lib.stride_tricks.sliding_window_view(far, (BLOCK, BLOCK))[top * BLOCK + y, left * BLOCK + x]
+    difference = found - _blocks(before)  # (blocks, 8, 8)
+    gradient = np.stack([_blocks(axis) for axis in np.gradient(before)])  # (2, blocks, 8, 8), along y and x
+    square = np.einsum("anij,bnij->nab", gradient, gradient) + np.eye(2) * (BLOCK * CLEAR) ** 2  # flat blocks stay put
+    rest = np.linalg.solve(square, -np.einsum("anij,nij->na", gradient, difference)[..., None])[..., 0]
+    return np.stack([y, x], -1) - reach + rest.clip(-1, 1)
+
+
+def _blocks(picture: np.ndarray) -> np.ndarray:
+    """(h, w) → (blocks, 8, 8), row by row."""
+    height, width = picture.shape
+    tiles = picture.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(1, 2)
+    return tiles.reshape(-1, BLOCK, BLOCK)
