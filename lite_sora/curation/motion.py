@@ -5,9 +5,8 @@ frame rate (optical flow in pixels per frame, the usual score, has not).
 """
 
 import numpy as np
-from PIL import Image
 
-from lite_sora.curation.quality import luma
+from lite_sora.curation.quality import small_grey
 
 STILL, WILD = 0.005, 0.5  # diagonals per second: below, a slide show; above, the picture is crossed in two seconds
 SHAKY = 0.2  # as when each compared frame is off by about 1 % of the diagonal, this way or that
@@ -54,10 +53,7 @@ def _velocity(frames: np.ndarray, fps: float) -> np.ndarray:
 
 def _small(frame: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) → grey float (h, w), h and w whole blocks, the shorter 48 pixels; the rest is cut off evenly."""
-    height, width = frame.shape[:2]
-    scale = SHORT_SIDE / min(height, width)
-    size = round(width * scale), round(height * scale)
-    grey = np.asarray(Image.fromarray(luma(frame)).resize(size, Image.Resampling.BILINEAR))
+    grey = small_grey(frame, SHORT_SIDE)
     top, left = grey.shape[0] % BLOCK // 2, grey.shape[1] % BLOCK // 2
     return grey[top : top + grey.shape[0] // BLOCK * BLOCK, left : left + grey.shape[1] // BLOCK * BLOCK]
 

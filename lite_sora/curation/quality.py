@@ -17,6 +17,14 @@ def luma(frames: np.ndarray) -> np.ndarray:
     return frames @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
+def small_grey(frame: np.ndarray, short_side: int) -> np.ndarray:
+    """The luma of a frame uint8 (H, W, 3), scaled to a short side of so many pixels: float (h, w) in 0..255."""
+    height, width = frame.shape[:2]
+    scale = short_side / min(height, width)
+    size = round(width * scale), round(height * scale)
+    return np.asarray(Image.fromarray(luma(frame)).resize(size, Image.Resampling.BILINEAR))  # antialiased
+
+
 def luminance(frames: np.ndarray) -> float:
     """Mean luma, 0..255, of frames uint8 (T, H, W, 3). Keep between `DARK` and `BRIGHT`, 20 and 200."""
     return float(luma(frames.mean((0, 1, 2))))  # luma is linear: that of the mean colour is the mean
@@ -30,14 +38,7 @@ def blur(frames: np.ndarray) -> float:
     is smaller has to be enlarged and is rightly found soft. Plain pictures (sky, fog, cartoons) count as soft as well,
     and noise counts as sharp.
     """
-    return float(np.median([_laplacian(_scaled(luma(frame))).var() for frame in frames]))
-
-
-def _scaled(grey: np.ndarray) -> np.ndarray:
-    height, width = grey.shape
-    scale = SHORT_SIDE / min(height, width)
-    size = round(width * scale), round(height * scale)
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))  # antialiased where it shrinks
+    return float(np.median([_laplacian(small_grey(frame, SHORT_SIDE)).var() for frame in frames]))
 
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:
