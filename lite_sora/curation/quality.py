@@ -6,7 +6,7 @@ Thresholds belong to the recipe; the defaults that stand here are where to begin
 import numpy as np
 from PIL import Image
 
-DARK, BRIGHT = 20.0, 200.0  # mean luma; DataFlow-MM's defaults are 20 and 140, but a clip in plain daylight has 190
+DARK, BRIGHT = 20.0, 200.0  # mean luma; DataFlow-MM takes 20 and 140, but bright footage that is fine reaches 190
 BLURRED = 100.0  # variance of the Laplacian below which a picture is soft; published reports keep 200 to 2000
 BLACK = 24  # luma: bars are 0 when encoded well, and a little more where compression rings
 SHORT_SIDE = 256  # pixels at which blur is measured
