@@ -66,6 +66,14 @@ def test_a_smooth_scene_without_motion_has_no_text():
     assert text_area(lay(street(length=1)[:, :, :1].repeat(WIDTH, 2), SENTENCE, (40, 215))) > TEXT  # one frame will do
 
 
+def test_letters_have_two_sides():
+    """A saw's teeth, dark to light at once and back slowly, are as dense as letters, but lack every second edge."""
+    saw = (200 - 15 * (np.arange(WIDTH) % 12)).astype(np.uint8)
+    assert text_area(np.broadcast_to(saw[:, None], (6, HEIGHT, WIDTH, 3))) == 0
+    comb = (200 - 180 * (np.arange(WIDTH) % 12 < 6)).astype(np.uint8)
+    assert text_area(np.broadcast_to(comb[:, None], (6, HEIGHT, WIDTH, 3))) > 0.5
+
+
 @pytest.mark.parametrize("place", [(10, 10), (250, 220), (150, 110)])
 @pytest.mark.parametrize("opacity", [0.35, 0.6, 1.0])
 def test_a_mark_over_a_moving_scene(opacity, place):
