@@ -1,0 +1,128 @@
+"""A clip as measures see it: facts of its file, its packets, and frames sampled over it, each decoded once for all
+measures. Clips of one file that lie close together are decoded in one pass."""
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lite_sora.curation.packets import Packets, read_packets
+from lite_sora.data.clip import Clip
+from lite_sora.data.video import ClipError, VideoInfo, probe, read_frames
+
+SHORT_SIDE = 256  # pixels: larger pictures are measured at this size, so that numbers do not depend on the size
+RATE = 8.0  # frames a second that are looked at
+MOST = 128  # frames of one clip: a clip of more than 16 s is looked at less often
+GAP = 2.0  # seconds between two clips above which a seek is quicker than decoding what lies between
+
+probe_once = lru_cache(16)(probe)
+packets_once = lru_cache(4)(read_packets)
+
+
+class Footage:
+    """One clip of a file. Raises ClipError where the file cannot be used, now or when something is asked for."""
+
+    def __init__(self, clip: Clip, path: Path, reader: "Reader"):
+        self.clip, self.path, self.reader = clip, path, reader
+        self.info: VideoInfo = reader.info
+        self.start = clip.start or 0.0
+        self.end = self.info.duration if clip.end is None else min(clip.end, self.info.duration)
+        if self.start and self.start >= self.end:
+            raise ClipError(path, f"starts at {self.start:g} s, but the file ends at {self.info.duration:g} s")
+        self.crop: list[float] | None = clip.stats.get("crop")  # what `frames` are cropped to
+        if self.crop is not None and not _is_box(self.crop):
+            raise ClipError(path, f"has a crop of {self.crop}; it should be [left, top, right, bottom] within 0 and 1")
+        count = max(1, int(self.duration * min(RATE, self.info.fps) + 1e-3))
+        count = min(count, MOST)
+        self.fps = count / self.duration if self.duration else RATE  # at which `frames` were sampled
+        self.times = tuple(self.start + (i + 0.5) * self.duration / count for i in range(count))
+        reader.want(self.times)
+
+    @property
+    def duration(self) -> float:
+        """Seconds; 0 for a still picture."""
+        return self.end - self.start
+
+    @property
+    def frames(self) -> np.ndarray:
+        """uint8 (T, H, W, 3), RGB, evenly spread over the clip, cropped to `crop`."""
+        frames = self.reader.frames(self.times)
+        if not self.crop:
+            return frames
+        height, width = frames.shape[1:3]
+        left, top, right, bottom = self.crop
+        rows = slice(int(top * height), max(int(top * height) + 1, round(bottom * height)))
+        columns = slice(int(left * width), max(int(left * width) + 1, round(right * width)))
+        return frames[:, rows, columns]
+
+    def pick(self, count: int) -> np.ndarray:
+        """`count` of `frames`, evenly spread: the middles of as many equal parts of the clip."""
+        frames = self.frames
+        return frames[((np.arange(count) + 0.5) * len(frames) / count).astype(int)]
+
+    @property
+    def packets(self) -> Packets:
+        """The packets of the whole file."""
+        return packets_once(self.path)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """bool (N,): which of the file's packets lie in this clip."""
+        times = self.packets.times
+        return (times >= self.start - 1e-3) & ((times < self.end - 1e-3) | (self.clip.end is None))
+
+
+def _is_box(crop) -> bool:
+    """Whether this is [left, top, right, bottom] in [0, 1] with something inside."""
+    if not isinstance(crop, list) or len(crop) != 4 or not all(isinstance(side, (int, float)) for side in crop):
+        return False
+    return 0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1
+
+
+class Reader:
+    """The sampled frames of several clips of one file. Whoever asks first has all of them decoded, in as few passes as
+    pay; clips that show the same stretch share their frames."""
+
+    def __init__(self, path: Path):
+        self.path, self.info = path, probe_once(path)
+        self.windows: set[tuple[float, ...]] = set()  # the times of each clip
+
+    def want(self, times: tuple[float, ...]) -> None:
+        self.windows.add(times)
+
+    def frames(self, times: tuple[float, ...]) -> np.ndarray:
+        found = self._decoded[times]
+        if isinstance(found, ClipError):
+            raise found
+        return found
+
+    @cached_property
+    def _decoded(self) -> dict[tuple[float, ...], np.ndarray | ClipError]:
+        runs: list[list[tuple[float, ...]]] = []
+        end = -np.inf
+        for window in sorted(self.windows):
+            if window[0] > end + GAP:
+                runs.append([])
+            runs[-1].append(window)
+            end = max(end, window[-1])
+        decoded = {}
+        for run in runs:
+            try:
+                times = sorted({time for window in run for time in window})
+                frames = self._read(times)
+                decoded |= {window: frames[np.searchsorted(times, window)] for window in run}
+            except ClipError:  # somewhere in the run: which of the clips is it?
+                decoded |= {window: self._read_or_error(window) for window in run}
+        return decoded
+
+    def _read(self, times) -> np.ndarray:
+        scale = min(1.0, SHORT_SIDE / min(self.info.width, self.info.height))
+        return read_frames(
+            self.path, list(times), max(1, round(self.info.height * scale)), max(1, round(self.info.width * scale))
+        )
+
+    def _read_or_error(self, times) -> np.ndarray | ClipError:
+        try:
+            return self._read(times)
+        except ClipError as error:
+            return error
