@@ -1,0 +1,195 @@
+"""The first step of curation: measures all clips by everything that a recipe asks for, and keeps it in a `Store`.
+
+Splitting happens on the way: what comes after a splitter in the recipe is measured on the pieces. Clips that lie close
+together in one file are measured in one go, by as many processes as are wanted.
+"""
+
+import zlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from lite_sora.curation.footage import MOST, RATE, Footage, Reader
+from lite_sora.curation.operators import OPERATORS, SPLITTERS, jsonable
+from lite_sora.curation.processes import in_processes
+from lite_sora.curation.recipe import Recipe, Step
+from lite_sora.curation.splitting import pieces
+from lite_sora.curation.store import Store, digest
+from lite_sora.data.clip import Clip
+from lite_sora.data.video import ClipError
+
+VERSION = 1  # of all formulas: raise it with every change, so that nothing old is taken for new
+TOGETHER = 2 * MOST  # sampled frames of one file that a process holds at a time
+FACTS = ("duration", "width", "height", "fps")
+
+
+@dataclass
+class Row:
+    """A clip and what is known of it."""
+
+    clip: Clip  # with everything that was measured in its stats
+    values: dict[int, Any] = field(default_factory=dict)  # a step's place in the recipe → what it measured
+    broken: str | None = None  # why the clip cannot be used
+    pieces: list["Row"] = field(default_factory=list)  # what the next splitter makes of it
+
+
+@dataclass
+class Job:
+    """One clip, and the steps to measure it by. None stands for what is not known yet."""
+
+    clip: Clip
+    steps: list[Step]
+    known: list[Any]
+
+
+def annotate(
+    clips: list[Clip], recipe: Recipe, folder: Path, store: Store, workers: int, show: bool = True
+) -> list[Row]:
+    """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and returns a row for each.
+
+    Nothing that the store has is measured again. With `workers` 0 everything happens in this process."""
+    rows = level = [Row(clip) for clip in clips]
+    for depth, steps in enumerate(recipe.levels()):
+        _measure(level, steps, folder, store, workers, "measuring pieces" if depth else "measuring", show)
+        place, last = steps[-1] if steps else (None, None)
+        if last and last.name in SPLITTERS:
+            for row in level:
+                if not row.broken:
+                    cut = pieces(row.clip, row.clip.stats["duration"], row.values[place], **last.applied)
+                    row.pieces = [Row(clip) for clip in cut]
+            level = [piece for row in level for piece in row.pieces]
+    return rows
+
+
+def share_of(clips: list[Clip], rank: int, world: int) -> list[Clip]:
+    """The clips that one of `world` processes measures: all clips of a file go to the same one."""
+    return [clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank]
+
+
+def _measure(rows: list[Row], steps: list[tuple[int, Step]], folder: Path, store: Store, workers: int, title, show):
+    """Fills in values, stats and what is broken, of all rows by steps (place in the recipe, step)."""
+    versions: dict[str, tuple] = {}
+    pending: list[tuple[Row, list[str]]] = []
+    for row in rows:
+        if row.clip.video not in versions:
+            versions[row.clip.video] = _version(folder / row.clip.video)
+        keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
+        if not _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
+            pending.append((row, keys))
+    with tqdm(total=len(rows), initial=len(rows) - len(pending), desc=title, unit="clip", disable=not show) as bar:
+        groups = _groups(pending)
+        tasks = [
+            (
+                folder / group[0][0].clip.video,
+                [
+                    Job(row.clip, [step for _, step in steps], [store.get(row.clip.id, key) for key in keys[1:]])
+                    for row, keys in group
+                ],
+            )
+            for group in groups
+        ]
+        for index, results, crashed in in_processes(measure_together, tasks, workers):
+            for (row, keys), values in zip(groups[index], results, strict=True):
+                found = dict(zip(keys, values, strict=False))  # a broken clip has only the first
+                if not crashed:
+                    new = {key: value for key, value in found.items() if store.get(row.clip.id, key) != value}
+                    store.add(row.clip.id, new)
+                _fill(row, steps, keys, found)
+                bar.update()
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that has taken its place."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, int(status.st_mtime)
+
+
+def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
+    """Digests of what the header's facts, and then each step's value, depend on."""
+    inside = clip.stats.get("crop")
+    base = (VERSION, clip.video, version, clip.start, clip.end)
+    keys = [digest(*base)]
+    for step in steps:
+        caption = clip.caption if OPERATORS[step.name].reads_caption else None
+        keys.append(digest(*base, inside, step.name, step.measured, caption))
+        if step.name == "border_crop":
+            inside = keys[-1]  # what follows is measured inside of what this one finds
+    return keys
+
+
+def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[str, Any]) -> bool:
+    """Takes over what was found under the keys, and says whether that is everything."""
+    facts = found.get(keys[0])
+    if facts and "broken" in facts:
+        row.broken = facts["broken"]
+        return True
+    if not facts or any(found.get(key) is None for key in keys[1:]):
+        return False
+    row.values = {place: found[key]["value"] for (place, _), key in zip(steps, keys[1:], strict=True)}
+    stats = dict(row.clip.stats) | facts
+    for place, step in steps:
+        if step.name not in SPLITTERS:
+            stats["crop" if step.name == "border_crop" else step.name] = row.values[place]
+    row.clip = replace(row.clip, stats=stats)
+    return True
+
+
+def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[str]]]]:
+    """Clips of one file, neighbours together, as many as can be held at a time."""
+    groups, last, size = [], None, 0
+    for item in sorted(
+        pending, key=lambda item: (item[0].clip.video, item[0].clip.start or 0.0, item[0].clip.end or 0.0)
+    ):
+        clip = item[0].clip
+        window = clip.video, clip.start, clip.end
+        length = MOST if clip.end is None else min(MOST, int((clip.end - (clip.start or 0.0)) * RATE) + 1)
+        if window != last:  # else it shares the frames of the one before it
+            size += length
+        if last is None or clip.video != last[0] or (window != last and size > TOGETHER):
+            groups.append([])
+            size = length
+        groups[-1].append(item)
+        last = window
+    return groups
+
+
+def measure_together(path: Path, jobs: list[Job]) -> list[list[dict]]:
+    """For each clip of one file, [facts, {"value": …} of each step], or [{"broken": reason}]."""
+    try:
+        reader = Reader(path)
+    except ClipError as error:
+        return [[{"broken": error.reason}] for _ in jobs]
+    footages = [_footage(job.clip, path, reader) for job in jobs]  # all of them, before the first is decoded
+    return [_values(footage, job) for footage, job in zip(footages, jobs, strict=True)]
+
+
+def _footage(clip: Clip, path: Path, reader: Reader) -> Footage | ClipError:
+    try:
+        return Footage(clip, path, reader)
+    except ClipError as error:
+        return error
+
+
+def _values(footage: Footage | ClipError, job: Job) -> list[dict]:
+    try:
+        if isinstance(footage, ClipError):
+            raise footage
+        info = footage.info
+        facts = dict(zip(FACTS, (footage.duration, info.width, info.height, info.fps), strict=True))
+        values = [{key: jsonable(value) for key, value in facts.items()}]
+        for step, known in zip(job.steps, job.known, strict=True):
+            if known is None:
+                value = OPERATORS[step.name].measure(footage, **step.measured)
+                values.append({"value": jsonable(value)})
+            else:
+                values.append(known)
+            if step.name == "border_crop":
+                footage.crop = values[-1]["value"]
+        return values
+    except ClipError as error:
+        return [{"broken": error.reason}]

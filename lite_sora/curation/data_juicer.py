@@ -1,0 +1,86 @@
+"""Data-Juicer's operators in our words (Data-Juicer 1.6, https://github.com/datajuicer/data-juicer), as far as they
+mean the same here. Data-Juicer keeps a sample if any of its videos passes; here each clip stands for itself."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Translation:
+    """An operator of ours, how its settings are called there, and Data-Juicer's defaults where ours are others."""
+
+    name: str
+    settings: dict[str, str]
+    defaults: dict[str, Any] = field(default_factory=dict)
+    factor: float = 1.0  # their numbers times this are ours
+
+
+SCENE = {"detector": "detector", "threshold": "threshold", "min_scene_len": "min_frames"}
+FRAMES = {"frame_num": "frames"}
+
+TRANSLATIONS = {
+    "video_duration_filter": [Translation("duration", {"min_duration": "min", "max_duration": "max"}, {"min": 0})],
+    "video_resolution_filter": [
+        Translation("width", {"min_width": "min", "max_width": "max"}, {"min": 1}),
+        Translation("height", {"min_height": "min", "max_height": "max"}, {"min": 1}),
+    ],
+    "video_aspect_ratio_filter": [
+        Translation("aspect_ratio", {"min_ratio": "min", "max_ratio": "max"}, {"min": "9/21", "max": "21/9"})
+    ],
+    "video_deduplicator": [Translation("exact_duplicates", {"consider_text": "with_caption"})],
+    "video_split_by_scene_mapper": [Translation("split_by_scene", SCENE)],
+    "video_split_by_duration_mapper": [
+        Translation(
+            "split_by_duration",
+            {
+                "split_duration": "seconds",
+                "min_last_split_duration": "min_last",
+                "keep_original_sample": "keep_original",
+            },
+            {"keep_original": True},
+        )
+    ],
+    "video_split_by_key_frame_mapper": [
+        Translation("split_by_keyframe", {"keep_original_sample": "keep_original"}, {"keep_original": True})
+    ],
+    "video_frames_text_similarity_filter": [
+        Translation("text_similarity", {"hf_clip": "model", "min_score": "min", "max_score": "max"} | FRAMES)
+    ],
+    "video_aesthetics_filter": [
+        Translation("aesthetics", {"min_score": "min", "max_score": "max"} | FRAMES, {"min": 0.4}, factor=10)
+    ],
+    "video_nsfw_filter": [
+        Translation(
+            "nsfw",
+            {"hf_nsfw_model": "model", "min_score": "min", "max_score": "max", "score_threshold": "max"} | FRAMES,
+        )
+    ],
+}
+TRANSLATIONS["ray_video_deduplicator"] = TRANSLATIONS["video_deduplicator"]
+
+VALUES = {"ContentDetector": "content", "AdaptiveDetector": "adaptive"}
+
+# Settings that say how Data-Juicer does something, not what it means: nothing is lost without them.
+WITHOUT_EFFECT = {
+    *("any_or_all", "video_backend", "show_progress", "save_dir", "save_field", "ffmpeg_extra_args", "output_format"),
+    *("accelerator", "num_proc", "cpu_required", "gpu_required", "mem_required", "batch_size", "skip_op_error"),
+}
+# The only values that mean the same here: frames are sampled evenly ("all_keyframes" is taken for that), as they are,
+# and their scores averaged; and the head of our own default.
+ONLY = {
+    "frame_sampling_method": "uniform",
+    "reduce_mode": "avg",
+    "horizontal_flip": False,
+    "vertical_flip": False,
+    "trust_remote_code": False,
+    "hf_scorer_model": "shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
+}
+
+OTHERWISE = {
+    "video_motion_score_filter": "measures optical flow in pixels of the full size between frames half a second apart; "
+    "`motion` measures shares of the diagonal a second",
+    "video_motion_score_raft_filter": "measures optical flow with a network; `motion` needs none",
+    "video_motion_score_ptlflow_filter": "measures optical flow with a network; `motion` needs none",
+    "video_ocr_area_ratio_filter": "needs a text detector; `text_area` is a heuristic with its own scale",
+    "video_watermark_filter": "needs a classifier; `watermark` is a heuristic with its own scale",
+}

@@ -1,0 +1,250 @@
+"""The operators of a recipe. Each measures a number (or a signature, or cuts) of a clip; what follows from it is
+decided later, from the number, so that a threshold can change without measuring again.
+
+A function's parameters after `footage` are the settings that change what is measured. Beside them, in the tables at the
+end, stand the settings that are applied to the measured value, with their defaults: `min` and `max` for a filter (null
+for no limit). Data-Juicer's operators of the same meaning are translated in data_juicer.py.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from lite_sora.curation import motion as motions
+from lite_sora.curation import overlay, quality, similarity, splitting
+from lite_sora.curation.duplicates import perceptual_hash
+from lite_sora.curation.footage import Footage
+
+# ---------------------------------------------------------------- from the header and the packets
+
+
+def integrity(footage: Footage) -> int:
+    """Frames that were sampled and decoded, up to the clip's last: a file that breaks off or cannot be decoded is
+    dropped with its reason. Without this operator a clip that no other operator has to decode is trusted. Damage that
+    the codec conceals is not noticed. Default: at least 1."""
+    return len(footage.frames)
+
+
+def duration(footage: Footage) -> float:
+    """Seconds. Default: at least 2, as in Open-Sora 2.0 (2503.09642). Data-Juicer: video_duration_filter."""
+    return footage.duration
+
+
+def width(footage: Footage) -> int:
+    """Pixels of the upright picture. Data-Juicer: video_resolution_filter. Default: no limit."""
+    return footage.info.width
+
+
+def height(footage: Footage) -> int:
+    """Pixels of the upright picture. Data-Juicer: video_resolution_filter. Default: no limit."""
+    return footage.info.height
+
+
+def resolution(footage: Footage) -> int:
+    """The shorter side in pixels, so that portrait and landscape are treated alike. Default: at least 256."""
+    return min(footage.info.width, footage.info.height)
+
+
+def aspect_ratio(footage: Footage) -> float:
+    """Width / height of the upright picture. Default: 1/3 to 3, as in Open-Sora 2.0 (2503.09642). Data-Juicer's
+    video_aspect_ratio_filter takes 9/21 to 21/9."""
+    return footage.info.width / footage.info.height
+
+
+def fps(footage: Footage) -> float:
+    """Frames a second, as the header says on average. Default: at least 16, as in Open-Sora 2.0 (2503.09642)."""
+    return footage.info.fps
+
+
+def bits_per_pixel(footage: Footage) -> float:
+    """Bits of the clip's video packets / (width * height * frames): how hard it was compressed. Default: at least 0.02,
+    as in Open-Sora 2.0 (2503.09642). Newer codecs need fewer bits for the same picture."""
+    inside = footage.inside
+    pixels = footage.info.width * footage.info.height * max(1, int(inside.sum()))
+    return 8 * int(footage.packets.sizes[inside].sum()) / pixels
+
+
+# ---------------------------------------------------------------- from frames
+
+
+def border_crop(footage: Footage) -> list[float]:
+    """Black bars: [left, top, right, bottom] of the picture inside them, as shares of width and height, kept as
+    stats["crop"]; see `quality.borders`. Whatever follows in the recipe is measured inside. What is kept or dropped is
+    decided by the share of the area that is left. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
+    footage.crop = None
+    footage.crop = [round(float(side), 4) for side in quality.borders(footage.frames)]
+    return footage.crop
+
+
+def luminance(footage: Footage) -> float:
+    """Mean luma, 0 to 255; see `quality.luminance`. Default: 20 to 200."""
+    return quality.luminance(footage.pick(8))
+
+
+def blur(footage: Footage) -> float:
+    """Variance of the Laplacian, high where the picture is sharp; see `quality.blur`. Default: at least 100."""
+    return quality.blur(footage.pick(5))
+
+
+def motion(footage: Footage) -> float:
+    """How far the picture moves, in shares of its diagonal a second; see `motion.motion`. Default: 0.005 to 0.5."""
+    return motions.motion(footage.frames, footage.fps)
+
+
+def jitter(footage: Footage) -> float:
+    """How unsteadily the camera is held; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
+    return motions.jitter(footage.frames, footage.fps)
+
+
+def text_area(footage: Footage) -> float:
+    """Share of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
+    return overlay.text_area(footage.frames)
+
+
+def watermark(footage: Footage) -> float:
+    """How surely something stands still over a picture that moves, by a heuristic; see `overlay.watermark`. Default: at
+    most 0.15."""
+    return overlay.watermark(footage.frames)
+
+
+# ---------------------------------------------------------------- with models (a folder or a hub id; loaded when used)
+
+
+def text_similarity(footage: Footage, model: str = "openai/clip-vit-base-patch32", frames: int = 3) -> float | None:
+    """Cosine of CLIP's embeddings of the caption and of frames, their mean; see `similarity.FrameTextSimilarity`.
+    Default: at least 0.1, as in Data-Juicer's video_frames_text_similarity_filter. Drops clips without a caption."""
+    if not footage.clip.caption.strip():
+        return None
+    return _loaded(similarity.FrameTextSimilarity, model).score(footage.pick(frames), footage.clip.caption)
+
+
+def aesthetics(
+    footage: Footage,
+    model: str = "openai/clip-vit-large-patch14",
+    head: str = "sac+logos+ava1-l14-linearMSE.pth",
+    frames: int = 3,
+) -> float:
+    """LAION's aesthetic score, 1 to 10: CLIP and a linear head, which is a file; see `similarity.Aesthetics`. Default:
+    at least 4, as in Data-Juicer's video_aesthetics_filter, where it is divided by 10."""
+    return _loaded(similarity.Aesthetics, model, head).score(footage.pick(frames))
+
+
+def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames: int = 3) -> float:
+    """Probability that a frame is not safe for work, its mean over frames; see `similarity.NotSafe`. Default: at most
+    0.5, as in Data-Juicer's video_nsfw_filter."""
+    return _loaded(similarity.NotSafe, model).score(footage.pick(frames))
+
+
+@lru_cache(4)
+def _loaded(kind: type, *names: str):
+    """A model, once in each process, on this process's GPU if there is one."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    return kind(*names, device=f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu")
+
+
+# ---------------------------------------------------------------- duplicates
+
+
+def exact_duplicates(footage: Footage) -> str:
+    """A hash of the file's video packets: two files with the same one show the same, whatever container or sound they
+    have. The copy that is kept is the first. Data-Juicer: video_deduplicator."""
+    return footage.packets.digest
+
+
+def near_duplicates(footage: Footage) -> list[str]:
+    """The perceptual hashes of 8 frames, which survive resizing and re-encoding; see duplicates.py. Two clips are the
+    same if on average at most `distance` (6) of 64 bits differ, and mean colours by at most `colour` (6) of 255. The
+    copy that is kept is the one with the largest area, then the first."""
+    return perceptual_hash(footage.pick(8))
+
+
+# ---------------------------------------------------------------- the tables
+
+
+@dataclass(frozen=True)
+class Operator:
+    """measure(footage, **settings) gives a value that JSON can hold; `applied` are the settings that are applied to it
+    afterwards, with their defaults."""
+
+    measure: Callable[..., Any]
+    applied: dict[str, Any] = field(default_factory=dict)
+    reads_caption: bool = False
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The settings that change what is measured, with their defaults."""
+        parameters = list(signature(self.measure).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _filter(measure: Callable, min: float | None = None, max: float | None = None, **more) -> Operator:
+    return Operator(measure, {"min": min, "max": max}, **more)
+
+
+FILTERS = {
+    "integrity": _filter(integrity, min=1),
+    "duration": _filter(duration, min=2.0),
+    "width": _filter(width),
+    "height": _filter(height),
+    "resolution": _filter(resolution, min=256),
+    "aspect_ratio": _filter(aspect_ratio, min=1 / 3, max=3.0),
+    "fps": _filter(fps, min=16.0),
+    "bits_per_pixel": _filter(bits_per_pixel, min=0.02),
+    "border_crop": _filter(border_crop, min=0.6),
+    "luminance": _filter(luminance, min=quality.DARK, max=quality.BRIGHT),
+    "blur": _filter(blur, min=quality.BLURRED),
+    "motion": _filter(motion, min=motions.STILL, max=motions.WILD),
+    "jitter": _filter(jitter, max=motions.SHAKY),
+    "text_area": _filter(text_area, max=overlay.TEXT),
+    "watermark": _filter(watermark, max=overlay.MARKED),
+    "text_similarity": _filter(text_similarity, min=0.1, reads_caption=True),
+    "aesthetics": _filter(aesthetics, min=4.0),
+    "nsfw": _filter(nsfw, max=0.5),
+}
+DUPLICATES = {
+    "exact_duplicates": Operator(exact_duplicates, {"with_caption": False}),
+    "near_duplicates": Operator(near_duplicates, {"distance": 6.0, "colour": 6.0}),
+}
+SPLITTERS = {
+    "split_by_scene": Operator(splitting.split_by_scene, {"keep_original": False}),
+    "split_by_duration": Operator(splitting.split_by_duration, {"keep_original": False}),
+    "split_by_keyframe": Operator(splitting.split_by_keyframe, {"keep_original": False}),
+    "trim": Operator(splitting.trim, {"keep_original": False}),
+}
+OPERATORS = FILTERS | DUPLICATES | SPLITTERS
+
+
+def reason_to_drop(name: str, value: Any, min: float | None, max: float | None) -> str | None:
+    """Why a filter drops a clip with this value, or None if it keeps it."""
+    if value is None:
+        return f"{name} cannot be measured"
+    if name == "border_crop":
+        left, top, right, bottom = value
+        value = (right - left) * (bottom - top)
+    if min is not None and value < min:
+        return f"{name} {_short(value)} < {_short(min)}"
+    if max is not None and value > max:
+        return f"{name} {_short(value)} > {_short(max)}"
+    return None
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def jsonable(value: Any) -> Any:
+    """Numpy's numbers as Python's, with seven decimals, and None for what is not finite."""
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return round(float(value), 7) if np.isfinite(value) else None

@@ -1,0 +1,201 @@
+"""A recipe says which clips are good enough: a YAML or JSON list of operators with their settings, in the order that
+they are applied in.
+
+    - duration: {min: 2, max: 60}
+    - split_by_scene: {detector: adaptive}
+    - motion
+
+Data-Juicer's recipes can be read as they are: the list stands under `process:` there, and operators that mean the same
+are translated (data_juicer.py).
+"""
+
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from lite_sora.curation.data_juicer import ONLY, OTHERWISE, TRANSLATIONS, VALUES, WITHOUT_EFFECT
+from lite_sora.curation.operators import OPERATORS, SPLITTERS
+
+# What some settings are limited to, whatever the operator.
+DETECTORS = ("content", "adaptive")
+LIMITS = {"seconds": (0.1, float("inf")), "frames": (1, 64), "min_frames": (1, float("inf")), "share": (0, 0.45)}
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message names the file and the line."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator of a recipe, with all of its settings: those that change what is measured, and those that are
+    applied to it afterwards."""
+
+    name: str
+    measured: dict[str, Any]
+    applied: dict[str, Any]
+
+    def __str__(self) -> str:
+        settings = (self.measured | self.applied).items()
+        words = [
+            f"{key}={_plain(value)}"
+            for key, value in settings
+            if value is not None and value is not False and value != ""
+        ]
+        return f"{self.name}({', '.join(words)})" if words else self.name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str
+    steps: list[Step]
+    left_out: list[str] = field(default_factory=list)  # what of the file is not done here, and why
+
+    def levels(self) -> list[list[tuple[int, Step]]]:
+        """The steps with their places, in groups of which each but the last ends with a splitter."""
+        groups: list[list[tuple[int, Step]]] = [[]]
+        for place, step in enumerate(self.steps):
+            groups[-1].append((place, step))
+            if step.name in SPLITTERS:
+                groups.append([])
+        return groups
+
+
+def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
+    """The recipe of that name that ships with lite_sora, or the file `name` (YAML or JSON).
+
+    Raises RecipeError, with file and line, for an operator or a setting that is not known here. `skip_unknown` leaves
+    such operators out instead, and says so in `Recipe.left_out`; a wrong setting is always an error."""
+    import yaml
+
+    path = Path(name)
+    if not path.is_file():
+        path = SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+        raise RecipeError(f"{name}: neither a file nor a recipe that ships with lite_sora ({known})")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        text = text.replace("\t", " ")  # JSON may be indented with tabs, which YAML forbids
+    try:
+        root = yaml.compose(text, yaml.SafeLoader)  # a tree of nodes that know their lines
+        constructor = yaml.SafeLoader("")
+        whole = constructor.construct_document(root) if root else None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if isinstance(whole, dict) and "process" in whole:  # Data-Juicer's
+        root = next(value for key, value in root.value if key.value == "process")
+        whole = whole["process"]
+    if not isinstance(whole, list) or not whole:
+        raise RecipeError(f"{path}: a recipe is a list of operators, like `- duration: {{min: 2}}`")
+    steps, left_out = [], []
+    for item, node in zip(whole, root.value, strict=True):
+        where = f"{path}, line {node.start_mark.line + 1}"
+        operator, settings = _operator(item, where)
+        if reason := _unknown(operator):
+            if not skip_unknown:
+                raise RecipeError(f"{where}: {reason}; --skip-unknown leaves such operators out")
+            left_out.append(reason)
+        elif operator in TRANSLATIONS:
+            steps += _translated(operator, settings, where)
+        else:
+            steps.append(_step(operator, settings, where))
+    return Recipe(path.stem, steps, left_out)
+
+
+def _operator(item: Any, where: str) -> tuple[str, dict]:
+    """(name, settings) of `name`, `{name: settings}` or `{name: null}`."""
+    if isinstance(item, str):
+        return item, {}
+    if isinstance(item, dict) and len(item) == 1:
+        ((name, settings),) = item.items()
+        if isinstance(settings or {}, dict):
+            return str(name), settings or {}
+    raise RecipeError(f"{where}: an operator is written as `- name: {{setting: value, …}}`")
+
+
+def _unknown(name: str) -> str | None:
+    """Why an operator cannot be done here, or None."""
+    if name in OPERATORS or name in TRANSLATIONS:
+        return None
+    if name in OTHERWISE:
+        return f"{name} means something else here: Data-Juicer {OTHERWISE[name]}"
+    close = get_close_matches(name, [*OPERATORS, *TRANSLATIONS], 1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    ours, theirs = ", ".join(OPERATORS), ", ".join(TRANSLATIONS)
+    return f"there is no operator {name!r}{hint}; known are {ours}, and of Data-Juicer's {theirs}"
+
+
+def _step(name: str, settings: dict, where: str) -> Step:
+    operator = OPERATORS[name]
+    defaults = operator.measured | operator.applied
+    if unknown := [str(key) for key in settings if key not in defaults]:
+        raise RecipeError(
+            f"{where}: {name} has no setting {', '.join(unknown)}; it has {', '.join(defaults) or 'none'}"
+        )
+    values = {
+        key: _value(key, settings.get(key, default), default, f"{where}: {name}: {key}")
+        for key, default in defaults.items()
+    }
+    return Step(name, {key: values[key] for key in operator.measured}, {key: values[key] for key in operator.applied})
+
+
+def _value(key: str, value: Any, default: Any, where: str) -> Any:
+    """The value, if it is of the default's kind. "9/21" is a number; `min`, `max` and what is null by default may be
+    null."""
+    if isinstance(default, (bool, str)):
+        if type(value) is not type(default):
+            raise RecipeError(f"{where} is {value!r}, not {'true or false' if isinstance(default, bool) else 'a text'}")
+        if key == "detector" and value not in DETECTORS:
+            raise RecipeError(f"{where} is {value!r}, not one of {', '.join(DETECTORS)}")
+        return value
+    if value is None and (default is None or key in ("min", "max")):
+        return None
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(Fraction(value.replace(":", "/")) if isinstance(value, str) else value)
+        low, high = LIMITS.get(key, (-float("inf"), float("inf")))
+        if not low <= number <= high:
+            raise RecipeError(f"{where} is {value}, not from {low} to {high}")
+        return int(number) if number.is_integer() else number
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+        if isinstance(error, RecipeError):
+            raise
+        raise RecipeError(f"{where} is {value!r}, not a number") from None
+
+
+def _translated(name: str, settings: dict, where: str) -> list[Step]:
+    """Our steps for an operator of Data-Juicer's."""
+    settings = {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}
+    for key in settings.keys() & ONLY.keys():
+        if settings[key] not in (ONLY[key], "all_keyframes"):
+            raise RecipeError(
+                f"{where}: {name}: {key} is {settings[key]!r}, which is not done here; only {ONLY[key]!r} is"
+            )
+    settings = {key: value for key, value in settings.items() if key not in ONLY}
+    translations = TRANSLATIONS[name]
+    known = [key for translation in translations for key in translation.settings]
+    if unknown := [str(key) for key in settings if key not in known]:
+        raise RecipeError(f"{where}: of {name}, {', '.join(unknown)} is not done here; known are {', '.join(known)}")
+    steps = []
+    for translation in translations:
+        ours = translation.defaults | {
+            translation.settings[key]: value for key, value in settings.items() if key in translation.settings
+        }
+        for key in ours.keys() & {"min", "max"} if translation.factor != 1 else ():
+            if isinstance(ours[key], (int, float)):
+                ours[key] *= translation.factor
+        if isinstance(ours.get("detector"), str):
+            if ours["detector"] not in VALUES:
+                raise RecipeError(f"{where}: {name}: detector is {ours['detector']}; here are {', '.join(VALUES)}")
+            ours["detector"] = VALUES[ours["detector"]]
+        steps.append(_step(translation.name, ours, where))
+    return steps
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

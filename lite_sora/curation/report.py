@@ -1,0 +1,142 @@
+"""What a recipe did to a manifest, for people: report.md, with a picture of the numbers and a sheet of frames."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lite_sora.curation.operators import FILTERS
+from lite_sora.curation.recipe import Recipe
+from lite_sora.curation.selection import Selection
+from lite_sora.data.clip import Clip
+from lite_sora.data.video import ClipError, probe, read_frames, sheet
+
+EXAMPLES = 5  # of what each operator dropped, in words; pictures of the first three
+FRAMES, HEIGHT = 6, 96  # of each example in the sheet
+
+
+def write_report(report: Path, recipe: Recipe, clips: list[Clip], selection: Selection, folder: Path) -> None:
+    """Writes report.md, numbers.png and frames.png into `report`. `folder` is where the videos are."""
+    report.mkdir(exist_ok=True)
+    _numbers(report / "numbers.png", recipe, selection)
+    examples = _examples(selection)
+    _frames(report / "frames.png", examples, selection.kept, folder)
+    part = report / "report.md.part"
+    part.write_text(_words(recipe, clips, selection, examples), encoding="utf-8")
+    part.replace(report / "report.md")
+
+
+def _examples(selection: Selection) -> list[tuple[str, int, list[Clip]]]:
+    """(operator, how many it dropped, some of them spread over the manifest), for each operator that dropped any."""
+    examples = []
+    for place, (name, _, _) in enumerate(selection.counts):
+        dropped = [clip for at, clip in selection.dropped if at == place]
+        if dropped:
+            examples.append((name, len(dropped), _spread(dropped, EXAMPLES)))
+    return examples
+
+
+def _spread(clips: list[Clip], count: int) -> list[Clip]:
+    return [clips[i * len(clips) // count] for i in range(count)] if len(clips) > count else clips
+
+
+# ---------------------------------------------------------------- words
+
+
+def _words(recipe: Recipe, clips: list[Clip], selection: Selection, examples: list) -> str:
+    hours = sum(clip.stats["duration"] for clip in selection.kept) / 3600
+    lines = [
+        f"# Curation by `{recipe.name}`",
+        "",
+        f"{len(clips):,} clips came in, {len(selection.kept):,} clips ({hours:.2f} hours) were kept.",
+        "",
+        "| operator | clips before | clips after | share |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, before, after in selection.counts:
+        lines.append(f"| {name} | {before:,} | {after:,} | {after / before if before else 0:.1%} |")
+    lines += ["", "![how many clips are left, and how the measures are spread](numbers.png)", ""]
+    if examples:
+        lines += ["## What was dropped", ""]
+    for name, count, some in examples:
+        lines += [f"**{name}**: {count:,}", ""]
+        lines += [f"- `{clip.id}` ({_where(clip)}): {clip.stats['dropped']}" for clip in some]
+        lines.append("")
+    lines += ["## Frames", "", "![frames of clips that were dropped and kept](frames.png)", ""]
+    if recipe.left_out:
+        lines += ["## Left out of the recipe", "", *(f"- {reason}" for reason in recipe.left_out), ""]
+    return "\n".join(lines)
+
+
+def _where(clip: Clip) -> str:
+    if clip.start is None and clip.end is None:
+        return clip.video
+    return f"{clip.video}, {clip.start or 0:.2f} to {'the end' if clip.end is None else f'{clip.end:.2f}'} s"
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _numbers(path: Path, recipe: Recipe, selection: Selection) -> None:
+    """How many clips are left after each operator, and a histogram of each filter's measure between its limits."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    steps = [step for step in recipe.steps if step.name in FILTERS and step.name not in ("integrity", "border_crop")]
+    everything = selection.kept + [clip for _, clip in selection.dropped]
+    columns, bars = 4, max(2, len(selection.counts) // 3)
+    rows = -(-len(steps) // columns)
+    figure = plt.figure(figsize=(13, bars + 2.2 * rows), constrained_layout=True)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[bars, *[2.2] * rows])
+    funnel = figure.add_subplot(grid[0, :])
+    names = [name.split("(")[0] for name, _, _ in selection.counts]
+    after = [count for _, _, count in selection.counts]
+    places = np.arange(len(names))[::-1]
+    funnel.barh(places, [before for _, before, _ in selection.counts], color="0.88", label="before")
+    funnel.barh(places, after, color="C0", label="after")
+    funnel.set_yticks(places, names)
+    for place, count in zip(places, after, strict=True):
+        funnel.text(count, place, f" {count:,}", va="center", fontsize=8)
+    funnel.set(title="clips that each operator kept")
+    funnel.legend(loc="lower right")
+    for index, step in enumerate(steps):
+        axes = figure.add_subplot(grid[1 + index // columns, index % columns])
+        values = [clip.stats[step.name] for clip in everything if clip.stats.get(step.name) is not None]
+        axes.hist(values, bins=30, color="0.6")
+        low, high = axes.get_xlim()
+        for limit in step.applied.values():
+            if limit is not None:
+                axes.axvline(limit, color="C3")
+        axes.set_xlim(low - 0.2 * (high - low), high + 0.2 * (high - low))  # a limit may lie far outside
+        axes.set_title(str(step), fontsize=8)
+        axes.tick_params(labelsize=8)
+    part = path.with_name(path.name + ".part")
+    figure.savefig(part, dpi=100, format="png")
+    plt.close(figure)
+    part.replace(path)
+
+
+def _frames(path: Path, examples: list, kept: list[Clip], folder: Path) -> None:
+    """A sheet of frames: three clips that each operator dropped, and some that were kept."""
+    rows, labels = [], []
+    wanted = [(f"DROPPED {clip.id}: {clip.stats['dropped']}", clip) for _, _, some in examples for clip in some[:3]]
+    wanted += [(f"kept {clip.id}: {clip.caption[:80]}", clip) for clip in _spread(kept, 2 * EXAMPLES)]
+    for label, clip in wanted:
+        try:
+            rows.append(_look(clip, folder / clip.video))
+            labels.append(label)
+        except ClipError:
+            continue  # it was dropped because it cannot be read
+    if rows:
+        part = path.with_name(path.name + ".part")
+        sheet(rows, labels, at_least=1).save(part, format="png")
+        part.replace(path)
+
+
+def _look(clip: Clip, path: Path) -> np.ndarray:
+    """A few frames of a clip, evenly spread."""
+    info = probe(path)
+    start, end = clip.start or 0.0, info.duration if clip.end is None else clip.end
+    times = [start + (i + 0.5) * (end - start) / FRAMES for i in range(FRAMES)]
+    return read_frames(path, times, HEIGHT, max(1, round(HEIGHT * info.width / info.height)))
