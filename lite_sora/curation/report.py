@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lite_sora.curation.operators import FILTERS
 from lite_sora.curation.recipe import Recipe
 from lite_sora.curation.selection import Selection
 from lite_sora.data.clip import Clip
@@ -17,7 +16,7 @@ FRAMES, HEIGHT = 6, 96  # of each example in the sheet
 def write_report(report: Path, recipe: Recipe, clips: list[Clip], selection: Selection, folder: Path) -> None:
     """Writes report.md, numbers.png and frames.png into `report`. `folder` is where the videos are."""
     report.mkdir(exist_ok=True)
-    _numbers(report / "numbers.png", recipe, selection)
+    _numbers(report / "numbers.png", selection)
     examples = _examples(selection)
     _frames(report / "frames.png", examples, selection.kept, folder)
     part = report / "report.md.part"
@@ -76,17 +75,16 @@ def _where(clip: Clip) -> str:
 # ---------------------------------------------------------------- pictures
 
 
-def _numbers(path: Path, recipe: Recipe, selection: Selection) -> None:
+def _numbers(path: Path, selection: Selection) -> None:
     """How many clips are left after each operator, and a histogram of each filter's measure between its limits."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    steps = [step for step in recipe.steps if step.name in FILTERS and step.name not in ("integrity", "border_crop")]
-    everything = selection.kept + [clip for _, clip in selection.dropped]
+    measured = [item for item in selection.measured if item[0].name not in ("integrity", "border_crop")]
     columns, bars = 4, max(2, len(selection.counts) // 3)
-    rows = -(-len(steps) // columns)
+    rows = -(-len(measured) // columns)
     figure = plt.figure(figsize=(13, bars + 2.2 * rows), constrained_layout=True)
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[bars, *[2.2] * rows])
     funnel = figure.add_subplot(grid[0, :])
@@ -100,10 +98,9 @@ def _numbers(path: Path, recipe: Recipe, selection: Selection) -> None:
         funnel.text(count, place, f" {count:,}", va="center", fontsize=8)
     funnel.set(title="clips that each operator kept")
     funnel.legend(loc="lower right")
-    for index, step in enumerate(steps):
+    for index, (step, values) in enumerate(measured):
         axes = figure.add_subplot(grid[1 + index // columns, index % columns])
-        values = [clip.stats[step.name] for clip in everything if clip.stats.get(step.name) is not None]
-        axes.hist(values, bins=30, color="0.6")
+        axes.hist([value for value in values if value is not None], bins=30, color="0.6")
         low, high = axes.get_xlim()
         for limit in step.applied.values():
             if limit is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from lite_sora.curation.annotate import Row
 from lite_sora.curation.duplicates import near, same
-from lite_sora.curation.operators import DUPLICATES, SPLITTERS, reason_to_drop
+from lite_sora.curation.operators import DUPLICATES, FILTERS, SPLITTERS, reason_to_drop
 from lite_sora.curation.recipe import Recipe, Step
 from lite_sora.data.clip import Clip
 
@@ -14,6 +14,7 @@ class Selection:
     kept: list[Clip] = field(default_factory=list)
     counts: list[tuple[str, int, int]] = field(default_factory=list)  # (operator, clips before, clips after)
     dropped: list[tuple[int, Clip]] = field(default_factory=list)  # (place in `counts`, clip with stats["dropped"])
+    measured: list[tuple[Step, list]] = field(default_factory=list)  # each filter's values, of all clips
 
 
 def select(rows: list[Row], recipe: Recipe) -> Selection:
@@ -24,7 +25,10 @@ def select(rows: list[Row], recipe: Recipe) -> Selection:
     for steps in recipe.levels():
         if not selection.counts or any(row.broken for row in rows):
             rows = _drop(selection, "readable", rows, {i: row.broken for i, row in enumerate(rows) if row.broken})
+        level = rows
         for place, step in steps:
+            if step.name in FILTERS:
+                selection.measured.append((step, [row.values[place] for row in level]))
             if step.name in SPLITTERS:
                 cut = [piece for row in rows for piece in row.pieces]
                 selection.counts.append((str(step), len(rows), len(cut)))

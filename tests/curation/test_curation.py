@@ -216,6 +216,16 @@ def test_the_report(manifest):
         assert picture.height == 7 * (96 + 16 + 4) + 4 and picture.width == 6 * (128 + 4) + 4
 
 
+def test_the_report_counts_what_was_dropped_earlier(manifest):
+    """A histogram shows all clips, so that one sees where a limit would cut."""
+    selection, _ = run(manifest, "[duration: {min: 4}, luminance, split_by_scene, motion]")
+    assert [(step.name, len(values)) for step, values in selection.measured] == [
+        ("duration", 6),
+        ("luminance", 6),
+        ("motion", 2),
+    ]
+
+
 def test_a_recipe_that_keeps_nothing(manifest):
     selection, kept = run(manifest, "[duration: {min: 100}]")
     assert kept == [] and manifest.with_name("out.jsonl").read_bytes() == b""
