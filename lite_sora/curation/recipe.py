@@ -5,8 +5,8 @@ they are applied in.
     - split_by_scene: {detector: adaptive}
     - motion
 
-Data-Juicer's recipes can be read as they are: the list stands under `process:` there, and operators that mean the same
-are translated (data_juicer.py).
+Data-Juicer's recipes can be read too: the list stands under `process:` there, operators that mean the same are
+translated (data_juicer.py), and the others are an error, unless they are to be left out.
 """
 
 from dataclasses import dataclass, field
