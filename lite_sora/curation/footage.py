@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lite_sora.curation.packets import Packets, read_packets
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, VideoInfo, probe, read_frames
+from lite_sora.data.video import ClipError, Packets, VideoInfo, probe, read_frames, read_packets
 
 SHORT_SIDE = 256  # pixels: larger pictures are measured at this size, so that numbers do not depend on the size
 RATE = 8.0  # frames a second that are looked at

@@ -8,6 +8,7 @@ import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 
@@ -74,6 +75,61 @@ def read_frames(
             return _finish(_pick(container, stream, path, times, frames), stream, fit)
     with _opened(path) as (container, stream):
         return _finish(_pick(container, stream, path, times, _frames(container, stream, path)), stream, fit)
+
+
+def stream_frames(path: Path | str, height: int, width: int, start: float | None = None, end: float | None = None):
+    """Yields (time, frame) for each frame of the file that starts in [start, end): each once, however long the file.
+
+    Frames are uint8 (height, width, 3), scaled and cropped as by `read_frames`. A file that breaks off in the middle
+    gives what came before; anything else that is broken raises ClipError.
+    """
+    start, end, fit = start or 0.0, float("inf") if end is None else end, _Fit(path, height, width, None)
+    with _opened(path) as (container, stream):
+        frames = _frames_from(start, container, stream, path)
+        if frames is not None:
+            yield from _between(frames, stream, start, end, fit)
+            return
+    with _opened(path) as (container, stream):
+        yield from _between(_frames(container, stream, path), stream, start, end, fit)
+
+
+def _between(frames, stream, start: float, end: float, fit: "_Fit"):
+    for frame in frames:
+        time = frame.time - _start(stream)
+        if time >= end - 1e-3:
+            return
+        if time >= start - 1e-3:
+            yield time, fit(frame, stream)
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The compressed packets of a file's video stream, in the order in which they are shown: one for each frame."""
+
+    times: np.ndarray  # float (N,), seconds from the first frame
+    sizes: np.ndarray  # int (N,), bytes
+    keyframes: np.ndarray  # bool (N,)
+    digest: str  # of all their bytes: the same for two files with the same video stream, whatever is around it
+
+
+def read_packets(path: Path | str) -> Packets:
+    """What a file tells before anything is decoded. Raises ClipError where it cannot be opened or holds no packet."""
+    rows, digest = [], blake2b(digest_size=16)
+    with _opened(path) as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the last packet is empty: it tells a decoder to finish
+                    digest.update(packet)
+                    time = packet.dts if packet.pts is None else packet.pts
+                    seconds = float((time or 0) * stream.time_base) - _start(stream)
+                    rows.append((seconds, packet.size, packet.is_keyframe))
+        except av.FFmpegError as error:
+            if not rows:
+                raise ClipError(path, f"cannot be read ({error})") from None
+    if not rows:
+        raise ClipError(path, "holds no packet of video")
+    times, sizes, keyframes = (np.array(column) for column in zip(*sorted(rows), strict=True))
+    return Packets(times, sizes, keyframes, digest.hexdigest())
 
 
 def _frames_from(time: float, container, stream, path):
@@ -402,33 +458,3 @@ def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_lea
 
 
 # ---------------------------------------------------------------- from start to end
-
-
-def stream_frames(path: Path | str, height: int, width: int, start: float | None = None, end: float | None = None):
-    """Yields (time, frame) for each frame of the file that starts in [start, end): each once, however long the file.
-
-    Frames are uint8 (height, width, 3), scaled and cropped as by `read_frames`. A file that breaks off in the middle
-    gives what came before; anything else that is broken raises ClipError.
-    """
-    start, end = start or 0.0, float("inf") if end is None else end
-    with _opened(path) as (container, stream):
-        origin = _start(stream)
-        if start > 1.0 and container.format.name not in NO_SEEK:
-            with suppress(av.FFmpegError):
-                container.seek(int((start + origin) / stream.time_base), stream=stream)
-            frames = _frames(container, stream, path)
-            first = next(frames, None)
-            if first is not None and first.time - origin <= start + 1e-3:
-                yield from _between(chain([first], frames), origin, start, end, height, width)
-                return
-    with _opened(path) as (container, stream):  # from the start, also where the seek came out late
-        yield from _between(_frames(container, stream, path), _start(stream), start, end, height, width)
-
-
-def _between(frames, origin: float, start: float, end: float, height: int, width: int):
-    for frame in frames:
-        time = frame.time - origin
-        if time >= end - 1e-3:
-            return
-        if time >= start - 1e-3:
-            yield time, _to_array(frame, height, width)

@@ -6,9 +6,8 @@ from films import FPS, film
 
 from lite_sora.curation import footage as module
 from lite_sora.curation.footage import MOST, Footage, Reader
-from lite_sora.curation.packets import read_packets
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, probe, write_gif, write_video
+from lite_sora.data.video import ClipError, probe, read_packets, write_gif, write_video
 
 
 @pytest.fixture(scope="module")
