@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
-from lite_sora.data.video import enlarge, write_gif, write_video
+from lite_sora.data.preview import enlarge
+from lite_sora.data.video import write_gif, write_video
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS

@@ -7,7 +7,8 @@ import numpy as np
 from lite_sora.curation.recipe import Recipe
 from lite_sora.curation.selection import Selection
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, probe, read_frames, sheet
+from lite_sora.data.preview import sheet
+from lite_sora.data.video import ClipError, probe, read_frames
 
 EXAMPLES = 5  # of what each operator dropped, in words; pictures of the first three
 FRAMES, HEIGHT = 6, 96  # of each example in the sheet

@@ -1,10 +1,9 @@
-"""Files ↔ frames: probe, read and write videos, and lay frames out as pictures. The only file that imports av (PyAV).
+"""Files ↔ frames: probe, read and write videos. The only file that imports av (PyAV).
 
 Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of the file.
 """
 
 import re
-import textwrap
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +15,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
-from PIL import Image, ImageDraw
+from PIL import Image
 
 # What is opened: files that hold videos or pictures. FFmpeg knows more, among it text files that it shows as a terminal
 # would, and playlists, which could name any file or address.
@@ -411,50 +410,3 @@ def write_gif(path: Path | str, frames: np.ndarray, fps: float) -> None:
     pictures = [Image.fromarray(array) for array in frames]
     pictures[0].save(part, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
     part.replace(path)
-
-
-def enlarge(frames: np.ndarray, at_least: int = 256) -> np.ndarray:
-    """Repeats pixels by a whole factor until the shorter side has `at_least` pixels: nobody can see 32."""
-    factor = max(1, -(-at_least // min(frames.shape[1:3])))
-    return frames.repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-# ---------------------------------------------------------------- looking
-
-
-def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: int = 4) -> Image.Image:
-    """One picture of several videos: a row each, a frame each column, the label above the row."""
-    rows = [enlarge(frames, at_least) for frames in rows]
-    line = 16
-    width = max(frames.shape[0] * (frames.shape[2] + gap) for frames in rows) + gap
-    height = sum(frames.shape[1] + line + gap for frames in rows) + gap
-    picture = Image.new("RGB", (width, height), "white")
-    pen, y = ImageDraw.Draw(picture), gap
-    for frames, label in zip(rows, labels, strict=True):
-        pen.text((gap, y), label, fill="black", font_size=11)
-        for index, array in enumerate(frames):
-            picture.paste(Image.fromarray(array), (gap + index * (frames.shape[2] + gap), y + line))
-        y += line + frames.shape[1] + gap
-    return picture
-
-
-def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_least: int = 128) -> np.ndarray:
-    """Several videos of one length side by side in one, each under its label, as uint8 frames."""
-    gap, line = 6, 30  # two lines of text
-    videos = [enlarge(frames, at_least) for frames in videos]
-    length, height, width, _ = videos[0].shape
-    rows = -(-len(videos) // columns)
-    page = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + line + gap) + gap), "white")
-    pen = ImageDraw.Draw(page)
-    corners = []  # (x, y) of each video
-    for index, label in enumerate(labels):
-        row, column = divmod(index, columns)
-        corners.append((gap + column * (width + gap), gap + row * (height + line + gap) + line))
-        pen.text((corners[-1][0], corners[-1][1] - line), textwrap.fill(label, width // 6), fill="black", font_size=11)
-    canvas = np.repeat(np.asarray(page)[None], length, axis=0)
-    for frames, (x, y) in zip(videos, corners, strict=True):
-        canvas[:, y : y + height, x : x + width] = frames
-    return canvas
-
-
-# ---------------------------------------------------------------- from start to end

@@ -9,7 +9,7 @@ from lite_sora.denoisers.uvit import UViT
 
 
 @torch.no_grad()
-def inflate(module: DiT | UViT, frames: int, patch_frames: int = 1) -> DiT | UViT:
+def inflate(module: DiT | UViT, frames: int = 16, patch_frames: int = 1) -> DiT | UViT:
     """A video model of patches of `patch_frames` frames, for up to `frames` frames, from an image model (of patches of
     one frame). At first a video of one frame, repeated, gives that frame's image output, repeated.
 

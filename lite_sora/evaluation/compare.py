@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lite_sora.compute import training_flops
 from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
-from lite_sora.data.video import sheet
+from lite_sora.data.preview import sheet
 from lite_sora.diffusion.grids import time_grid
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
@@ -268,7 +268,8 @@ def main() -> None:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
         sys.exit("compare: stopped; the same command goes on from the last checkpoint")
-    print((options.out / "README.md").read_text())
+    if first_process():
+        print((options.out / "README.md").read_text())
 
 
 if __name__ == "__main__":

@@ -92,11 +92,14 @@ def plot(path: Path, results: dict[str, list[dict]]) -> None:
         colour = changes.index(change) if len(changes) > 1 else presets.index(preset)
         line = ("-", "--", ":", "-.")[presets.index(preset) % 4] if len(changes) > 1 else "-"
         style = {"color": plt.get_cmap("tab20").colors[colour % 20], "linestyle": line, "label": name}
+        at: dict[int, list[dict]] = {}  # step: a point of each seed
+        for point in (point for run in runs for point in run["curve"]):
+            at.setdefault(point["step"], []).append(point)
+        points = [at[step] for step in sorted(at)]
         for column, key in enumerate(("flops", "seconds")):
             for axis, value in ((axes[0, column], "seen"), (axes[1, column], "x0_error")):
-                points = list(zip(*(run["curve"] for run in runs), strict=False))  # one for each step, of all seeds
-                x = [mean(point[key] for point in seeds) for seeds in points]
-                axis.plot(x, [mean(point[value] for point in seeds) for seeds in points], **style)
+                x, y = ([mean(point[which] for point in seeds) for seeds in points] for which in (key, value))
+                axis.plot(x, y, **style)
         levels = list(zip(*(run["x0_errors"] for run in runs), strict=True))
         axes[1, 2].plot(LOG_SNRS, [mean(values) for values in levels], **style)
     axes[0, 0].set(ylabel="adherence, seen combinations", xlabel="FLOPs")

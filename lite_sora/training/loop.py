@@ -17,8 +17,9 @@ from tqdm import tqdm
 from lite_sora.compute import known_peak, training_flops
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.toy import write_toy_dataset
-from lite_sora.data.video import mosaic, sheet, write_gif
+from lite_sora.data.video import write_gif
 from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig

@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import os
+import subprocess
 import sys
 
 import pytest
 import torch
-from conftest import tiny_flags
+from conftest import ROOT, tiny_flags
 
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
@@ -164,3 +166,14 @@ def test_bad_input(tmp_path, monkeypatch, capsys, toy):
 def test_step_seconds_times_a_real_step(toy):
     settings = compare.parse(tiny_flags(toy), "test")[0]
     assert 0 < compare.step_seconds(tiny_model("toy"), settings, words=5, tries=2) < 60
+
+
+def test_two_processes_compare(tmp_path):
+    """One variant after the other in the same processes; the first judges, and both take the same decisions."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = "-m lite_sora.evaluation.compare --variants sit,uvit --seeds 1 --steps 16 --points 1 --clips 1 --out cmp"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [*torchrun, *words.split(), *TINY]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| sit |") == 1 and done.stdout.count("| uvit |") == 1  # said once
