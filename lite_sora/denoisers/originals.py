@@ -213,6 +213,8 @@ def save_run(kind: str, module: DiT | SiT | UViT, out: Path, vae: str | None, gu
     if (config.channels == 3) == bool(vae):
         what = "pixels: leave out --vae" if vae else f"latents of {config.channels} channels: name their --vae"
         raise OriginalError(f"this model makes {what}")
+    if vae and Path(vae).is_dir():
+        vae = str(Path(vae).resolve())  # a run may be used from elsewhere
     model_config = TextToVideoConfig(
         denoiser=kind,
         denoiser_config=asdict(config),
