@@ -1,9 +1,28 @@
-"""Video ↔ latents."""
+"""Video ↔ latents: `encode`, `decode`, `downsample`, `latent_channels`, `latent_shape` and `scale`, in all of them."""
 
+import json
+from pathlib import Path
+
+from lite_sora.autoencoders.originals import from_original
 from lite_sora.autoencoders.pixel import PixelAutoencoder
 from lite_sora.autoencoders.pretrained import PretrainedAutoencoder
+from lite_sora.autoencoders.saved import AUTOENCODERS, TrainedAutoencoder
+
+__all__ = ["AUTOENCODERS", "from_original", "load_autoencoder"]
 
 
-def load_autoencoder(name: str) -> PixelAutoencoder | PretrainedAutoencoder:
-    """ "pixel", or the folder or hub id of a pretrained one. Raises ValueError if it cannot be loaded."""
-    return PixelAutoencoder() if name == "pixel" else PretrainedAutoencoder(name)
+def load_autoencoder(name: str | Path) -> PixelAutoencoder | TrainedAutoencoder | PretrainedAutoencoder:
+    """ "pixel", the run folder of an autoencoder, or the folder or hub id of a pretrained one of the diffusers library.
+    Raises ValueError if it cannot be loaded."""
+    if name == "pixel":
+        return PixelAutoencoder()
+    if Path(name).is_dir() and not _of_diffusers(Path(name)):
+        return TrainedAutoencoder(name)
+    return PretrainedAutoencoder(str(name))
+
+
+def _of_diffusers(folder: Path) -> bool:
+    try:
+        return "_class_name" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False

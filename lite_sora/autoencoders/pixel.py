@@ -2,11 +2,17 @@
 
 from torch import Tensor
 
+from lite_sora.autoencoders.shapes import latent_shape
+
 
 class PixelAutoencoder:
     downsample = (1, 1, 1)  # frames, height, width
     latent_channels = 3
     scale = 1.0  # what latents are multiplied by to have unit variance
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of the latents of a video."""
+        return latent_shape(self.latent_channels, self.downsample, frames, height, width)
 
     def encode(self, video: Tensor) -> Tensor:
         """video (B, 3, T, H, W) in [-1, 1] → latents (B, 3, T, H, W)."""

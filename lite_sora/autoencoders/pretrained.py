@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lite_sora.autoencoders.shapes import latent_shape
+
 
 class PretrainedAutoencoder:
     """Any folder or hub id of an `AutoencoderKL`. Its weights stay where they are: a run refers to them by name."""
@@ -31,6 +33,10 @@ class PretrainedAutoencoder:
         self.latent_channels = self.model.config.latent_channels
         self.scale = self.model.config.scaling_factor  # what latents are multiplied by to have unit variance
         self.shift = self.model.config.shift_factor or 0.0
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, T, H', W') of the latents of a video. Raises ValueError for a size that does not divide."""
+        return latent_shape(self.latent_channels, self.downsample, frames, height, width)
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:

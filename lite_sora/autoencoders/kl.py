@@ -1,0 +1,170 @@
+"""A causal video VAE: video ↔ latents that are nearly normal (KL), for a diffusion model to work in.
+
+A ResNet of causal convolutions, without attention (after MAGVIT-v2 2310.05737 and CogVideoX 2408.06072): 1 + k t frames
+become 1 + k latent frames. The first is encoded on its own, so a single image is a video of one frame. Every layer is
+local, so long videos go through in chunks of time, exactly, and large ones in tiles, blended where they overlap:
+working memory grows with neither (`streaming.py`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lite_sora.autoencoders.layers import (
+    CausalConv3d,
+    CausalUpsample,
+    ChannelNorm,
+    Memory,
+    ResNetBlock,
+    fold,
+    unfold,
+)
+from lite_sora.autoencoders.outcome import Outcome
+from lite_sora.autoencoders.shapes import causal_latent_shape, check_downsample, strides
+from lite_sora.autoencoders.streaming import chunks, in_tiles, stream
+
+
+@dataclass
+class KLConfig:
+    downsample: tuple[int, int, int] = (2, 4, 4)  # frames, height, width: powers of two
+    latent_channels: int = 8
+    channels: int = 32  # at the finest resolution; twice as many at each coarser one, up to four times
+    blocks: int = 1  # residual blocks at each resolution
+    patch: int = 2  # squares of so many pixels a side are folded into channels first: cheaper, a little less sharp
+
+    def __post_init__(self):
+        self.downsample = check_downsample(self.downsample)
+        if self.patch not in (1, 2, 4) or any(side % self.patch for side in self.downsample[1:]):
+            raise ValueError(f"patch {self.patch} is not 1, 2 or 4, or does not divide {self.downsample[1:]}")
+
+    @property
+    def strides(self) -> list[tuple[int, int, int]]:
+        """What each step from one resolution to the next shrinks by."""
+        frames, height, width = self.downsample
+        return strides((frames, height // self.patch, width // self.patch))
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels at each resolution, the finest first."""
+        return [self.channels * min(2**level, 4) for level in range(len(self.strides) + 1)]
+
+
+PRESETS = {
+    "toy": KLConfig(),
+    "2x4x4": KLConfig((2, 4, 4), latent_channels=8, channels=64, blocks=2, patch=1),
+    "4x8x8": KLConfig((4, 8, 8), latent_channels=16, channels=128, blocks=2, patch=1),
+}
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: KLConfig):
+        super().__init__()
+        self.patch, widths = (1, config.patch, config.patch), config.widths
+        layers: list[nn.Module] = [CausalConv3d(3 * config.patch**2, widths[0])]
+        for level, width in enumerate(widths):
+            layers += [ResNetBlock(width) for _ in range(config.blocks)]
+            if level < len(config.strides):
+                layers.append(CausalConv3d(width, widths[level + 1], config.strides[level]))
+        self.layers = nn.ModuleList(layers)
+        self.norm = ChannelNorm(widths[-1])
+        self.out = CausalConv3d(widths[-1], 2 * config.latent_channels)
+        nn.init.zeros_(self.out.weight.data[config.latent_channels :])
+        nn.init.constant_(
+            self.out.bias.data[config.latent_channels :], -6
+        )  # noise that hides everything teaches nothing
+
+    def forward(self, video: Tensor, memory: Memory | None = None) -> Tensor:
+        """video (B, 3, 1 + k t, H, W) → mean and logarithm of the variance, (B, 2 C, 1 + k, H', W')."""
+        h = fold(video, self.patch)
+        for layer in self.layers:
+            h = layer(h, memory)
+        return self.out(F.silu(self.norm(h)), memory)
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: KLConfig):
+        super().__init__()
+        self.patch, widths = (1, config.patch, config.patch), config.widths
+        layers: list[nn.Module] = [CausalConv3d(config.latent_channels, widths[-1])]
+        for level in reversed(range(len(widths))):
+            layers += [ResNetBlock(widths[level]) for _ in range(config.blocks)]
+            if level:
+                layers.append(CausalUpsample(widths[level], widths[level - 1], config.strides[level - 1]))
+        self.layers = nn.ModuleList(layers)
+        self.norm = ChannelNorm(widths[0])
+        self.out = CausalConv3d(widths[0], 3 * config.patch**2)
+
+    def forward(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
+        """latents (B, C, 1 + k, H', W') → video (B, 3, 1 + k t, H, W)."""
+        h = latents
+        for layer in self.layers:
+            h = layer(h, memory)
+        return unfold(self.out(F.silu(self.norm(h)), memory), self.patch)
+
+
+class KLAutoencoder(nn.Module):
+    """`encode` gives latents of mean 0 and variance 1, once `shift` and `scale` were measured on training data."""
+
+    def __init__(self, config: KLConfig):
+        super().__init__()
+        self.config = config
+        self.downsample, self.latent_channels = config.downsample, config.latent_channels
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.register_buffer("shift", torch.zeros(config.latent_channels, 1, 1, 1))  # each channel's mean
+        self.register_buffer("scale", torch.ones(()))  # one over the standard deviation of all
+        self.chunk = 4  # latent frames that are worked on at a time
+        self.tile, self.overlap = 32, 8  # latents a side of a tile, and how many it shares with the next
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, 1 + k, H', W') of 1 + k t frames. Raises ValueError for a size that does not fit."""
+        return causal_latent_shape(self.latent_channels, self.downsample, frames, height, width)
+
+    def forward(self, video: Tensor, noise: Tensor) -> Outcome:
+        """For training: video (B, 3, T, H, W), noise (B, C, T', H', W'). The penalty is the divergence of the latents'
+        distribution from a standard normal one, in nats a value (1312.6114, appendix B)."""
+        mean, log_variance = self.encoder(video).float().chunk(2, dim=1)
+        log_variance = log_variance.clamp(-20, 10)  # at first it can be anything
+        latents = mean + (log_variance / 2).exp() * noise
+        divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
+        return Outcome(self.decoder(latents), divergence.flatten(1).mean(1), mean)
+
+    # ------------------------------------------------------------ pieces of a video, as they come
+
+    @torch.no_grad()
+    def encode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pieces of a video (B, 3, T, H, W) in [-1, 1] → pieces of its latents. The first piece has 1 + k t frames, the
+        others k t; memory depends on the largest piece alone."""
+        for moments in stream(self.encoder, pieces):
+            yield (moments.chunk(2, dim=1)[0] - self.shift) * self.scale
+
+    @torch.no_grad()
+    def decode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Pieces of latents, of any number of frames, → pieces of the video."""
+        yield from stream(self.decoder, (piece / self.scale + self.shift for piece in pieces))
+
+    # ------------------------------------------------------------ whole videos
+
+    def encode(self, video: Tensor) -> Tensor:
+        """video (B, 3, 1 + k t, H, W) in [-1, 1] → latents (B, C, 1 + k, H', W'), the means of their distributions."""
+        self.latent_shape(*video.shape[2:])
+
+        def encode(tile: Tensor) -> Tensor:
+            return torch.cat(list(self.encode_stream(chunks(tile, self.chunk * self.downsample[0]))), dim=2)
+
+        return in_tiles(encode, video, self.tile, self.overlap, read=self.downsample[1:], write=(1, 1))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """latents (B, C, 1 + k, H', W') → video (B, 3, 1 + k t, H, W) in about [-1, 1]."""
+
+        def decode(tile: Tensor) -> Tensor:
+            return torch.cat(list(self.decode_stream(chunks(tile, self.chunk))), dim=2)
+
+        return in_tiles(decode, latents, self.tile, self.overlap, read=(1, 1), write=self.downsample[1:])
+
+    @property
+    def last_layer(self) -> Tensor:
+        """The weight that every pixel comes out of: where losses are weighed against each other."""
+        return self.decoder.out.weight

@@ -1,0 +1,111 @@
+"""Latents → codes: a codebook that follows the latents (EMA), and finite scalar quantisation (FSQ), which has none.
+
+Both turn z (B, D, T, H, W) into codes (B, T, H, W), whole numbers below `codes`, and back, and let gradients pass as if
+nothing had happened (the straight-through estimator, 1308.3432).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+COMMITMENT = 0.25  # the weight beta of 1711.00937, eq. 3
+
+
+class EMACodebook(nn.Module):
+    """VQ-VAE's codebook (1711.00937, appendix A.1) as in VideoGPT (2104.10157): each code is the moving average of the
+    latents that chose it, and a code that too few choose starts again at a random latent."""
+
+    def __init__(self, codes: int, width: int, decay: float = 0.99):
+        super().__init__()
+        self.codes, self.decay = codes, decay
+        self.register_buffer("vectors", torch.randn(codes, width))
+        self.register_buffer("counts", torch.zeros(codes))  # how many latents choose each code, averaged over steps
+        self.register_buffer("sums", self.vectors.clone())  # and what these latents sum to
+
+    def choose(self, z: Tensor) -> Tensor:
+        """The nearest codes: z (B, D, T, H, W) → (B, T, H, W)."""
+        rows = z.movedim(1, -1).flatten(0, 3)  # (B * T * H * W, D)
+        distances = rows.square().sum(1, keepdim=True) - 2 * rows @ self.vectors.T + self.vectors.square().sum(1)
+        return distances.argmin(1).view(len(z), *z.shape[2:])
+
+    def look_up(self, codes: Tensor) -> Tensor:
+        """codes (B, T, H, W) → vectors (B, D, T, H, W)."""
+        return self.vectors[codes].movedim(-1, 1)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z → (codes' vectors, codes, each sample's commitment loss (B,)): latents are drawn to their codes, and codes
+        to latents by `update`."""
+        codes = self.choose(z.float())
+        vectors = self.look_up(codes)
+        commitment = COMMITMENT * (z - vectors).square().flatten(1).mean(1)
+        return z + (vectors - z).detach(), codes, commitment
+
+    @torch.no_grad()
+    def start_from(self, z: Tensor, generator: torch.Generator) -> None:
+        """Places the codes on random latents z (N, D), so that they begin where the latents are."""
+        self.vectors.copy_(self._some(z, generator))
+        self.sums.copy_(self.vectors)
+        self.counts.fill_(1)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, codes: Tensor, generator: torch.Generator) -> None:
+        """After a step: latents z (N, D) of the whole batch, of all processes, and the codes (N,) they chose."""
+        counts = torch.bincount(codes, minlength=self.codes).to(self.counts)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, z.to(self.sums))
+        self.counts.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(sums, 1 - self.decay)
+        total = self.counts.sum()
+        smoothed = (self.counts + 1e-7) / (total + self.codes * 1e-7) * total
+        unused = (self.counts < 1)[:, None]
+        self.vectors.copy_(torch.where(unused, self._some(z, generator), self.sums / smoothed[:, None]))
+
+    def _some(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """As many random latents as there are codes; where there are fewer, repeated, with a little noise."""
+        repeats = -(-self.codes // len(z))
+        if repeats > 1:
+            z = z.repeat(repeats, 1)
+            z = z + torch.randn(z.shape, generator=generator).to(z) * 0.01 / math.sqrt(z.shape[1])
+        return z[torch.randperm(len(z), generator=generator)[: self.codes].to(z.device)].to(self.vectors)
+
+
+class FSQ(nn.Module):
+    """Finite scalar quantisation (2309.15505): each channel is bounded and rounded to one of a few levels, and a code
+    is the combination. Nothing is learnt, so nothing can collapse, and there is no loss."""
+
+    def __init__(self, levels: list[int]):
+        super().__init__()
+        if not levels or min(levels) < 2:
+            raise ValueError(f"FSQ wants two levels or more in each channel, not {levels}")
+        self.codes = math.prod(levels)
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
+        self.register_buffer("basis", torch.tensor([1, *levels[:-1]]).cumprod(0), persistent=False)
+
+    def _round(self, z: Tensor) -> Tensor:
+        """z (..., D) → whole numbers from -(L // 2) to (L - 1) // 2, with z's gradient. `shift` puts z = 0 on a level
+        where L is even too, as in the paper's appendix A.1."""
+        half = (self.levels - 1) * (1 - 1e-3) / 2
+        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
+        bounded = (z + (offset / half).atanh()).tanh() * half - offset
+        return bounded + (bounded.round() - bounded).detach()
+
+    def choose(self, z: Tensor) -> Tensor:
+        digits = self._round(z.movedim(1, -1)).round().long() + self.levels // 2  # 0 to L - 1
+        return (digits * self.basis).sum(-1)
+
+    def look_up(self, codes: Tensor) -> Tensor:
+        """codes (B, T, H, W) → (B, D, T, H, W) in [-1, 1]."""
+        digits = codes[..., None] // self.basis % self.levels
+        return ((digits - self.levels // 2) / (self.levels // 2)).movedim(-1, 1)
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z → (levels in [-1, 1], codes, zeros (B,))."""
+        rounded = self._round(z.float().movedim(1, -1)) / (self.levels // 2)
+        return rounded.movedim(-1, 1), self.choose(z.float()), z.new_zeros(len(z))
+
+
+def perplexity(codes: Tensor, of: int) -> float:
+    """How many codes are in use: e to the entropy of their shares, from 1 (collapsed) to `of` (all alike often)."""
+    shares = torch.bincount(codes.flatten(), minlength=of).double()
+    shares = shares / shares.sum()
+    return float(torch.special.entr(shares).sum().exp())

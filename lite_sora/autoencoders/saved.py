@@ -1,0 +1,88 @@
+"""Autoencoders as run folders: config.json and model.safetensors. Nothing in them is ever executed."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lite_sora.autoencoders import kl, vq
+from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
+from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
+
+AUTOENCODERS = {  # kind: (network, its configuration, its presets)
+    "kl": (KLAutoencoder, KLConfig, kl.PRESETS),
+    "vq": (VQAutoencoder, VQConfig, vq.PRESETS),
+}
+
+
+class TrainedAutoencoder:
+    """What `python train.py autoencoder` has made. Its weights stay where they are: a plain object, so that a denoiser
+    that works on its latents does not train it, or save it, as a part of its own."""
+
+    def __init__(self, folder: Path | str):
+        self.model = open_folder(Path(folder)).eval().requires_grad_(False)
+        self.downsample, self.latent_channels = self.model.downsample, self.model.latent_channels
+        self.scale = float(self.model.scale)  # what latents, less their mean, are multiplied by to have unit variance
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, T', H', W') of the latents of a video. Raises ValueError for a size that does not fit."""
+        return self.model.latent_shape(frames, height, width)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """video (B, 3, T, H, W) in [-1, 1] → latents (B, C, T', H', W')."""
+        return self.model.to(video.device).encode(video)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """latents (B, C, T', H', W') → video (B, 3, T, H, W) in about [-1, 1]."""
+        return self.model.to(latents.device).decode(latents)
+
+
+def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: dict | None = None) -> None:
+    """Writes config.json and model.safetensors, each whole or not at all. training: the settings of the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kind = next(kind for kind, (network, _, _) in AUTOENCODERS.items() if isinstance(model, network))
+    config = {"kind": kind, "network": asdict(model.config), "training": training or {}}
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    part = folder / "config.json.part"
+    part.write_text(json.dumps(config, indent=2) + "\n")
+    part.replace(folder / "config.json")
+    part = folder / "model.safetensors.part"
+    save_file(weights, part)
+    part.replace(folder / "model.safetensors")
+
+
+def read_config(folder: Path) -> dict:
+    """The config.json of an autoencoder's run. Raises ValueError if it is missing or of something else."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist: {folder} is no autoencoder's run folder") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} cannot be read ({error})") from None
+    if not isinstance(config, dict) or config.get("kind") not in AUTOENCODERS:
+        what = "a text-to-video model" if isinstance(config, dict) and "denoiser" in config else "something else"
+        raise ValueError(f"{path} describes {what}, not an autoencoder; train one with `python train.py autoencoder`")
+    return config
+
+
+def open_folder(folder: Path) -> KLAutoencoder | VQAutoencoder:
+    """The network in a run folder, on the CPU. Raises ValueError."""
+    config = read_config(folder)
+    network, network_config, _ = AUTOENCODERS[config["kind"]]
+    try:
+        with torch.random.fork_rng([]):  # first weights are drawn, and then loaded over
+            model = network(network_config(**config["network"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}/config.json does not describe an autoencoder of this version ({error})") from error
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder} has no model.safetensors: it is not the folder of a checkpointed run") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
+    return model
