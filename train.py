@@ -3,6 +3,7 @@
 python train.py                                   the default: a toy world, from data to samples, in minutes
 python train.py --data my/manifest.jsonl          your own captioned clips
 python train.py --resume runs/toy --steps 2000    go on
+python train.py autoencoder                       a video autoencoder, on the toy world
 torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 """
 
@@ -10,11 +11,13 @@ import sys
 
 from lite_sora.data.clip import ManifestError
 from lite_sora.pipeline import CheckpointError
-from lite_sora.training import distribution
-from lite_sora.training.loop import TrainingError, train
-from lite_sora.training.settings import parse
+from lite_sora.training import autoencoder, autoencoder_settings, distribution, loop, settings
+from lite_sora.training.loop import TrainingError
 
-STAGES = {"denoiser": train}
+STAGES = {  # name: (what reads its flags, what trains)
+    "denoiser": (settings.parse, loop.train),
+    "autoencoder": (autoencoder_settings.parse, autoencoder.train_autoencoder),
+}
 
 
 def main() -> None:
@@ -22,9 +25,9 @@ def main() -> None:
     stage = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "denoiser"
     if stage not in STAGES:
         sys.exit(f"train.py: there is no stage {stage!r}; there is: {', '.join(STAGES)}")
-    settings, given = parse(arguments, __doc__)
+    parse, train = STAGES[stage]
     try:
-        STAGES[stage](settings, given)
+        train(*parse(arguments, __doc__))
         distribution.leave()
     except (ManifestError, CheckpointError, TrainingError) as error:
         sys.exit(f"train.py: {error}")

@@ -2,7 +2,7 @@
 
 Chunks: causal layers carry what they need from one to the next (`layers.py`), so the outcome is that of the whole
 video at once. Tiles: a network that sees nothing beyond a tile's edge is a little wrong near it, so tiles overlap, and
-each counts for less and less towards its edge (MultiDiffusion's average, 2302.08113, with ramps for weights).
+each counts for less and less towards its edge.
 """
 
 from collections.abc import Callable, Iterable, Iterator

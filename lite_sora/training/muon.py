@@ -27,7 +27,8 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For 2D weights only. A step's root mean square is 0.2 lr, about that of AdamW, whatever the matrix's shape."""
+    """For matrices, and kernels of convolutions as matrices (outputs, inputs of all their places). A step's root mean
+    square is 0.2 lr, about that of AdamW, whatever the matrix's shape."""
 
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -38,12 +39,14 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    by_shape.setdefault(weight.shape, []).append(weight)
+                    by_shape.setdefault(weight.flatten(1).shape, []).append(weight)
             for shape, weights in by_shape.items():
-                updates = torch.stack([self._nesterov(weight, group["momentum"]) for weight in weights])
+                updates = torch.stack([self._nesterov(weight, group["momentum"]).flatten(1) for weight in weights])
                 scale = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for weight, update in zip(weights, orthogonalize(updates), strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
+                    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(
+                        update.reshape(weight.shape), alpha=-scale
+                    )
 
     def _nesterov(self, weight: nn.Parameter, momentum: float) -> Tensor:
         state = self.state[weight]

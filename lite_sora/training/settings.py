@@ -1,6 +1,6 @@
 """The settings of a training run. Each field is a flag of train.py, and all are saved in the run's config.json."""
 
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentParser
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -119,33 +119,39 @@ FREE_ON_RESUME = {
 }
 
 
+LEAST = {"steps": 1, "batch_size": 1, "accumulate": 1, "frames": 1, "checkpoint_every": 1, "toy_clips": 32}
+
+
 def parse(arguments: list[str], description: str) -> tuple[TrainSettings, dict[str, Any]]:
     """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
-    from transformers import HfArgumentParser
-
-    parser = HfArgumentParser(TrainSettings, description=description)
-    settings = parser.parse_args_into_dataclasses(arguments)[0]
-    for action in parser._actions:  # once more without defaults: what is left was given
-        action.default = SUPPRESS
-    given = vars(parser.parse_args(arguments))
-    for name, least in {
-        "steps": 1,
-        "batch_size": 1,
-        "accumulate": 1,
-        "frames": 1,
-        "checkpoint_every": 1,
-        "toy_clips": 32,
-    }.items():
-        if getattr(settings, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(settings, name)}")
+    settings, given, parser = read_flags(TrainSettings, arguments, description, LEAST, FREE_ON_RESUME)
     if settings.overfit is not None and settings.overfit < 1:
         parser.error(f"--overfit must be at least 1, not {settings.overfit}")
     if settings.lr <= 0 or settings.fps <= 0:
         parser.error("--lr and --fps must be above 0")
     if len(settings.patch) != 3:
         parser.error("--patch takes three numbers: frames, height, width")
-    if given.keys() & {"resume"} and (changed := given.keys() - FREE_ON_RESUME):
+    return settings, given
+
+
+def read_flags(
+    kind: type, arguments: list[str], description: str, least: dict[str, int], free: set[str]
+) -> tuple[Any, dict[str, Any], ArgumentParser]:
+    """Settings of a kind (a dataclass) from the command line, those given there, and the parser for further errors.
+
+    least: the smallest value of some flags; free: the flags that may be given with --resume."""
+    from transformers import HfArgumentParser
+
+    parser = HfArgumentParser(kind, description=description)
+    settings = parser.parse_args_into_dataclasses(arguments)[0]
+    for action in parser._actions:  # once more without defaults: what is left was given
+        action.default = SUPPRESS
+    given = vars(parser.parse_args(arguments))
+    for name, smallest in least.items():
+        if getattr(settings, name) < smallest:
+            parser.error(f"--{name.replace('_', '-')} must be at least {smallest}, not {getattr(settings, name)}")
+    if given.keys() & {"resume"} and (changed := given.keys() - free):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
         parser.error(f"{names} cannot change in a run that is resumed; leave it out, or start a new run")
-    assert given.keys() <= {item.name for item in fields(TrainSettings)}
-    return settings, given
+    assert given.keys() <= {item.name for item in fields(kind)}
+    return settings, given, parser

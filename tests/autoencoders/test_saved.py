@@ -9,6 +9,7 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
+from lite_sora.compute import training_flops
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
 from lite_sora.text import build_tokenizer
 
@@ -53,6 +54,7 @@ def test_a_denoiser_does_not_take_the_autoencoders_weights_for_its_own(tmp_path)
     model = TextToVideo(config, build_tokenizer(["a red circle"]))
     assert model.denoiser.config.channels == 2
     assert not any("autoencoder" in name for name in model.state_dict())
+    assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values
     assert model.generate(["a red circle"], steps=1).shape == (1, 3, 8, 8, 8)
 
 

@@ -52,3 +52,15 @@ def test_muon_gets_the_matrices_that_tokens_pass_through_and_nothing_else():
     chosen, denoiser = {id(weight) for weight in matrices}, model["denoiser"]
     assert {id(denoiser.embed.weight), id(denoiser.out.weight)} <= chosen
     assert not {id(denoiser.blocks[0].modulation[-1].weight), id(denoiser.embed_text.weight)} & chosen
+
+
+def test_a_kernel_is_stepped_as_the_matrix_that_it_is():
+    torch.manual_seed(0)
+    for shape in ((8, 3, 3, 3, 3), (96, 4, 1, 2, 2)):  # wide, and tall
+        kernel = nn.Parameter(torch.randn(shape))
+        matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+        kernel.grad = torch.randn(shape)
+        matrix.grad = kernel.grad.flatten(1)
+        Muon([kernel], lr=0.5).step()
+        Muon([matrix], lr=0.5).step()
+        assert torch.equal(kernel.flatten(1), matrix)
