@@ -71,10 +71,9 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = ChannelNorm(widths[-1])
         self.out = CausalConv3d(widths[-1], 2 * config.latent_channels)
-        nn.init.zeros_(self.out.weight.data[config.latent_channels :])
-        nn.init.constant_(
-            self.out.bias.data[config.latent_channels :], -6
-        )  # noise that hides everything teaches nothing
+        variance = slice(config.latent_channels, None)
+        nn.init.zeros_(self.out.weight.data[variance])
+        nn.init.constant_(self.out.bias.data[variance], -6)  # at first: noise that hides everything teaches nothing
 
     def forward(self, video: Tensor, memory: Memory | None = None) -> Tensor:
         """video (B, 3, 1 + k t, H, W) → mean and logarithm of the variance, (B, 2 C, 1 + k, H', W')."""

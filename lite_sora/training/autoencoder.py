@@ -311,8 +311,8 @@ def measure_scale(model: Autoencoder, dataset: VideoDataset, clips: int = 64, ba
     keys = [(index, 0) for index in range(min(clips, len(dataset)))]
     order = [keys[first : first + batch] for first in range(0, len(keys), batch)]
     latents = [model.encode(to_model_range(part.video.to(device))) for part in batches(dataset, order, workers=0)]
-    latents = torch.cat(latents).transpose(0, 1)  # (C, clips, T', H', W')
-    model.shift.copy_(latents.flatten(1).mean(1).view_as(model.shift))
+    latents = torch.cat(latents)  # (clips, C, T', H', W')
+    model.shift.copy_(latents.mean((0, 2, 3, 4)).view_as(model.shift))
     model.scale.copy_(1 / (latents - model.shift).square().mean().sqrt().clamp(min=1e-6))
 
 

@@ -1,10 +1,14 @@
 """Training an autoencoder: exact resuming, orderly stops, what a run folder holds, and what is refused."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from test_training import start_process, wait_for_step
 
 from lite_sora.autoencoders import load_autoencoder
@@ -110,6 +114,26 @@ def test_ctrl_c_saves_and_says_so(toy, tmp_path):
     assert "python train.py autoencoder --resume run" in out
     assert load_state(tmp_path / "run")["step"] == read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     load_autoencoder(tmp_path / "run")
+
+
+def test_two_processes_learn_what_one_does(toy, tmp_path):
+    """Up to where the discriminator comes in, whose weight is balanced in each process, and then averaged."""
+    flags = [
+        *tiny_flags(toy),
+        *["--gan-weight", "0.5", "--gan-start", "2", "--steps", "4", "--lr", "1e-3", "--muon-lr", "1e-3"],
+    ]
+    one = run(*flags, "--out", str(tmp_path / "one"))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
+    command = [sys.executable, *launch, "autoencoder", *flags, "--out", str(tmp_path / "two")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    one, two = (read_lines(folder / "metrics.jsonl") for folder in (one, tmp_path / "two"))
+    assert len(one) == len(two) == 4
+    for a, b in zip(one[:2], two[:2], strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
+    assert two[3]["adversarial"] is not None and two[3]["discriminator"] > 0
 
 
 def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(toy, tmp_path, monkeypatch):
