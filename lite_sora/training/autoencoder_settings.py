@@ -55,7 +55,7 @@ class AutoencoderSettings:
     gan_lr: float = flag(2e-4, "its learning rate")
 
     # the optimiser
-    steps: int = flag(600, "optimiser steps")
+    steps: int = flag(800, "optimiser steps")
     batch_size: int = flag(8, "clips a step, over all processes")
     optimizer: str = flag(
         "muon", "muon for kernels and matrices and adamw for the rest, or adamw", choices=["muon", "adamw"]

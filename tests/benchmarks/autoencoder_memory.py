@@ -4,12 +4,11 @@
 
 "at once" is one pass over the whole video, "chunks" is what `encode` and `decode` do, and "stream" takes and gives
 pieces that nobody keeps, as one would from file to file. Each is measured in a process of its own: the highest
-resident memory (on a GPU: allocated memory), less what there was when the network was ready.
+resident memory (on a GPU: allocated memory), less what was in use when the network was ready. For a CPU, on Linux only.
 """
 
 import argparse
 import json
-import resource
 import shlex
 import subprocess
 import sys
@@ -24,11 +23,21 @@ from lite_sora.autoencoders.kl import PRESETS, KLAutoencoder
 MODES = ("at once", "chunks", "stream")
 
 
+def forget(device: str) -> float:
+    """Forgets the highest memory use, and says what is in use, in MiB."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # Linux; VmHWM counts anew
+    return peak(device)
+
+
 def peak(device: str) -> float:
-    """The highest memory use so far, in MiB."""
+    """The highest memory use since `forget`, in MiB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
 @torch.no_grad()
@@ -39,7 +48,7 @@ def work(mode: str, frames: int, size: int, preset: str, device: str) -> dict:
     step = model.chunk * model.downsample[0]
     for piece in model.decode_stream(model.encode_stream([torch.zeros(1, 3, 1, size, size, device=device)])):
         del piece  # libraries are loaded now
-    before = peak(device)
+    before = forget(device)
     if mode == "stream":
         lengths = [1 + step] + [step] * ((frames - 1 - step) // step)
         pieces = (torch.rand(1, 3, length, size, size, device=device) for length in lengths)

@@ -118,10 +118,7 @@ def test_ctrl_c_saves_and_says_so(toy, tmp_path):
 
 def test_two_processes_learn_what_one_does(toy, tmp_path):
     """Up to where the discriminator comes in, whose weight is balanced in each process, and then averaged."""
-    flags = [
-        *tiny_flags(toy),
-        *["--gan-weight", "0.5", "--gan-start", "2", "--steps", "4", "--lr", "1e-3", "--muon-lr", "1e-3"],
-    ]
+    flags = [*tiny_flags(toy, KL + " --gan-weight 0.5 --gan-start 2 --lr 1e-3 --muon-lr 1e-3"), "--steps", "4"]
     one = run(*flags, "--out", str(tmp_path / "one"))
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
     command = [sys.executable, *launch, "autoencoder", *flags, "--out", str(tmp_path / "two")]
