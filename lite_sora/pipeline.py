@@ -81,13 +81,8 @@ class TextToVideo(nn.Module):
         self, frames: int | None = None, height: int | None = None, width: int | None = None
     ) -> tuple[int, int, int, int]:
         """(C, T, H, W) of the latents of a video; what is None is as the model was trained."""
-        config, shape = self.config, [self.autoencoder.latent_channels]
-        sizes = {"frames": frames or config.frames, "height": height or config.height, "width": width or config.width}
-        for (flag, size), factor in zip(sizes.items(), self.autoencoder.downsample, strict=True):
-            if size % factor:
-                raise ValueError(f"--{flag} {size} does not divide by {factor}, what the autoencoder shrinks it by")
-            shape.append(size // factor)
-        return tuple(shape)
+        config = self.config
+        return self.autoencoder.latent_shape(frames or config.frames, height or config.height, width or config.width)
 
     # ------------------------------------------------------------ training
 

@@ -17,8 +17,8 @@ from lite_sora.autoencoders.quantizers import EMACodebook, perplexity
 from lite_sora.autoencoders.saved import open_folder, read_config, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
-from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.preview import mosaic, sheet
+from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.video import write_gif
 from lite_sora.evaluation.reconstruction import clips_of, collapse, evaluate, measure, report
 from lite_sora.pipeline import CheckpointError
