@@ -9,6 +9,7 @@ resident memory (on a GPU: allocated memory), less what was in use when the netw
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -84,7 +85,9 @@ def main() -> None:
         for mode in MODES:
             flags = ["--size", options.size, "--preset", options.preset, "--device", options.device, "--mode", mode]
             command = [sys.executable, __file__, "--frames", str(frames), *map(str, flags)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            # glibc would keep what is freed for later use; with this, resident memory is what is in use
+            environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
             found.append(json.loads(done.stdout) if done.returncode == 0 else {"mib": float("nan"), "video": 0})
         row = " | ".join(f"{one['mib']:.0f}" for one in found)
         print(f"| {frames} | {found[-1]['video']:.1f} | {row} |", flush=True)
