@@ -25,6 +25,7 @@ from lite_sora.diffusion.prediction import Denoise
 from lite_sora.diffusion.published import speaking
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
+from lite_sora.files import write_whole
 from lite_sora.seeds import normal, seed_of
 from lite_sora.text import ClassLabels, TextEncoder
 
@@ -150,9 +151,9 @@ class TextToVideo(nn.Module):
         if times is None:
             times = GRIDS[grid](steps or config.steps, path, self.objective.shift)
         guidance = config.guidance if guidance is None else guidance
-        denoise = self._denoise(prompts)
+        denoise = self.denoise_told(prompts)
         if guidance != 1:
-            negatives = self._denoise([negative] * len(prompts))
+            negatives = self.denoise_told([negative] * len(prompts))
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = sample(
             denoise,
@@ -163,7 +164,8 @@ class TextToVideo(nn.Module):
         )
         return self.autoencoder.decode(x)
 
-    def _denoise(self, prompts: list[str]) -> Denoise:
+    def denoise_told(self, prompts: list[str]) -> Denoise:
+        """What samplers ask: the clean latents and the noise that the model believes in, told B prompts."""
         denoiser = self._told(self.text.tokenize(prompts).to(self.device))
         return lambda x_t, t: self.objective.x_and_noise(denoiser, x_t, t)
 
@@ -213,13 +215,6 @@ def _need(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise CheckpointError(f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run")
     return folder / name
-
-
-def write_whole(path: Path, write) -> None:
-    """Calls write(temporary path) and moves the result to `path`: a reader sees the old file or the new one."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    part.replace(path)
 
 
 def _folder_or_hub(name: Path | str) -> Path:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lite_sora.autoencoders import kl, vq
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
+from lite_sora.files import write_whole
 
 AUTOENCODERS = {  # kind: (network, its configuration, its presets)
     "kl": (KLAutoencoder, KLConfig, kl.PRESETS),
@@ -47,12 +48,8 @@ def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: di
     kind = next(kind for kind, (network, _, _) in AUTOENCODERS.items() if isinstance(model, network))
     config = {"kind": kind, "network": asdict(model.config), "training": training or {}}
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    part = folder / "config.json.part"
-    part.write_text(json.dumps(config, indent=2) + "\n")
-    part.replace(folder / "config.json")
-    part = folder / "model.safetensors.part"
-    save_file(weights, part)
-    part.replace(folder / "model.safetensors")
+    write_whole(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
+    write_whole(folder / "model.safetensors", lambda path: save_file(weights, path))
 
 
 def read_config(folder: Path) -> dict:

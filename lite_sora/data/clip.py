@@ -34,6 +34,11 @@ class Clip:
     def all_captions(self) -> list[str]:
         return self.captions or [self.caption]
 
+    @property
+    def for_training(self) -> bool:
+        """Whether its split says so, or there are no splits."""
+        return self.split in (None, "train")
+
 
 KEYS = {item.name for item in fields(Clip)}
 

@@ -4,7 +4,7 @@ Frames are uint8 (T, H, W, 3), RGB. Times are seconds from the first frame of th
 """
 
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
@@ -68,12 +68,8 @@ def read_frames(
     without stretching, and what is over is cut off evenly. Raises ClipError for anything broken.
     """
     fit = _Fit(path, height, width, crop)
-    with _opened(path) as (container, stream):
-        frames = _frames_from(times[0], container, stream, path)
-        if frames is not None:
-            return _finish(_pick(container, stream, path, times, frames), stream, fit)
-    with _opened(path) as (container, stream):
-        return _finish(_pick(container, stream, path, times, _frames(container, stream, path)), stream, fit)
+    with _opened_at(path, times[0]) as (container, stream, frames):
+        return _finish(_pick(container, stream, path, times, frames), stream, fit)
 
 
 def stream_frames(path: Path | str, height: int, width: int, start: float | None = None, end: float | None = None):
@@ -83,22 +79,13 @@ def stream_frames(path: Path | str, height: int, width: int, start: float | None
     gives what came before; anything else that is broken raises ClipError.
     """
     start, end, fit = start or 0.0, float("inf") if end is None else end, _Fit(path, height, width, None)
-    with _opened(path) as (container, stream):
-        frames = _frames_from(start, container, stream, path)
-        if frames is not None:
-            yield from _between(frames, stream, start, end, fit)
-            return
-    with _opened(path) as (container, stream):
-        yield from _between(_frames(container, stream, path), stream, start, end, fit)
-
-
-def _between(frames, stream, start: float, end: float, fit: "_Fit"):
-    for frame in frames:
-        time = frame.time - _start(stream)
-        if time >= end - 1e-3:
-            return
-        if time >= start - 1e-3:
-            yield time, fit(frame, stream)
+    with _opened_at(path, start) as (_, stream, frames):
+        for frame in frames:
+            time = frame.time - _start(stream)
+            if time >= end - 1e-3:
+                return
+            if time >= start - 1e-3:
+                yield time, fit(frame, stream)
 
 
 @dataclass(frozen=True)
@@ -129,6 +116,19 @@ def read_packets(path: Path | str) -> Packets:
         raise ClipError(path, "holds no packet of video")
     times, sizes, keyframes = (np.array(column) for column in zip(*sorted(rows), strict=True))
     return Packets(times, sizes, keyframes, digest.hexdigest())
+
+
+@contextmanager
+def _opened_at(path, time: float):
+    """`with _opened_at(path, time) as (container, stream, frames)`: decoded frames, from a key frame at or before
+    `time`, or from the start."""
+    with _opened(path) as (container, stream):
+        frames = _frames_from(time, container, stream, path)
+        if frames is not None:
+            yield container, stream, frames
+            return
+    with _opened(path) as (container, stream):
+        yield container, stream, _frames(container, stream, path)
 
 
 def _frames_from(time: float, container, stream, path):

@@ -33,10 +33,11 @@ from lite_sora.diffusion.path import PATHS
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.compare_report import write_report
 from lite_sora.evaluation.x0_error import x0_error
-from lite_sora.pipeline import TextToVideo, write_whole
+from lite_sora.files import write_whole
+from lite_sora.pipeline import TextToVideo
 from lite_sora.text import build_tokenizer
 from lite_sora.training import distribution
-from lite_sora.training.loop import TrainingError, make_optimizers, model_config, toy_manifest, train
+from lite_sora.training.loop import TrainingError, longest_caption, make_optimizers, model_config, toy_manifest, train
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.settings import TrainSettings, parse
 
@@ -94,7 +95,7 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
         settings = parse([*flags, *options.flags], "a variant")[0]
         clips = list(read_manifest(manifest_of(settings)))
         model = TextToVideo(model_config(settings), build_tokenizer(clip.caption for clip in clips))
-        words = max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in clips[:256])
+        words = longest_caption(model, clips)
         flops = settings.batch_size * training_flops(model, model.latent_shape(), words)
         row = {"flags": flags, "flops": flops, "parameters": sum(p.numel() for p in model.denoiser.parameters())}
         plan["total_flops"] = plan["total_flops"] or options.steps * flops

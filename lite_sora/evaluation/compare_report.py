@@ -13,7 +13,7 @@ from statistics import mean, stdev
 from PIL import Image, ImageDraw
 
 from lite_sora.evaluation.x0_error import LOG_SNRS
-from lite_sora.pipeline import write_whole
+from lite_sora.files import write_whole
 from lite_sora.training.metrics import read_lines
 
 COLUMNS = {  # heading: key of result.json, and its format

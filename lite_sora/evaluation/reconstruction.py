@@ -27,7 +27,7 @@ COLLAPSED = 0.05  # the share of codes in use below which a codebook has collaps
 
 def clips_of(manifest: Path, held_out: bool, allow_outside: bool = False) -> list[Clip]:
     """The clips for training, or those that are held out ("split"). They need no captions here."""
-    rows = [clip for clip in read_manifest(manifest, allow_outside) if (clip.split in (None, "train")) != held_out]
+    rows = [clip for clip in read_manifest(manifest, allow_outside) if clip.for_training != held_out]
     return [clip if clip.caption.strip() else replace(clip, caption=clip.id, captions=[]) for clip in rows]
 
 

@@ -24,18 +24,16 @@ def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]
 
     The clips are the first that are not for training ("split"), or else the first of all.
     """
-    rows = list(read_manifest(manifest, allow_outside=True))
-    unseen = [clip for clip in rows if clip.split not in (None, "train")] or rows
+    rows = list(read_manifest(manifest))
+    unseen = [clip for clip in rows if not clip.for_training] or rows
     config = model.config
     dataset = VideoDataset(unseen[:clips], manifest.parent, config.frames, config.height, config.width, config.fps)
     batch = next(iter(batches(dataset, [[(index, index) for index in range(len(dataset))]], workers=0)))
     x = model.autoencoder.encode(to_model_range(batch.video.to(model.device)))  # (B, C, T, H, W)
     noise = normal(batch.seeds, x.shape[1:]).to(model.device)
-    text = model.text(model.text.tokenize(batch.captions).to(model.device))
-    path, errors = PATHS[model.objective.path], []
+    denoise, path, errors = model.denoise_told(batch.captions), PATHS[model.objective.path], []
     for log_snr in LOG_SNRS:
         t = path.time_at(torch.full((len(x),), log_snr)).to(model.device)
-        x_t = model.objective.noisy(x, noise, t)
-        believed, _ = model.objective.x_and_noise(lambda x_t, t: model.denoiser(x_t, t, text), x_t, t)
+        believed, _ = denoise(model.objective.noisy(x, noise, t), t)
         errors.append((believed - x).square().mean().item())
     return errors

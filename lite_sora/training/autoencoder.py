@@ -18,7 +18,6 @@ from lite_sora.autoencoders.saved import open_folder, read_config, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.preview import mosaic, sheet
-from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.video import write_gif
 from lite_sora.evaluation.reconstruction import clips_of, collapse, evaluate, measure, report
 from lite_sora.pipeline import CheckpointError
@@ -26,7 +25,16 @@ from lite_sora.seeds import normal, seed_of
 from lite_sora.training import distribution
 from lite_sora.training.autoencoder_settings import FRAMES, NETWORK_PARTS, AutoencoderSettings
 from lite_sora.training.checkpoint import load_state, save_state
-from lite_sora.training.loop import MOST_BAD_STEPS, OrderlyStop, TrainingError, learning_rate
+from lite_sora.training.loop import (
+    MOST_BAD_STEPS,
+    OrderlyStop,
+    TrainingError,
+    chosen_parts,
+    data_name,
+    learning_rate,
+    new_folder,
+    toy_world,
+)
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.muon import Muon
 
@@ -56,10 +64,12 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
             f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
         )
     if not settings.resume:
-        folder = new_folder(settings, processes)
+        folder = new_folder(settings, f"runs/autoencoders/{settings.kind}-{data_name(settings)}", processes)
 
     # ---- data
-    manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
+    corner = "" if settings.toy_corner == "default" else f"-{settings.toy_corner}"
+    toy = Path("data") / f"toy{corner}-{settings.frames}-frames"  # with clips as long as asked for
+    manifest = Path(settings.data) if settings.data else toy_world(toy, settings.frames, settings, processes)
     clips = clips_of(manifest, held_out=False, allow_outside=settings.allow_outside)
     if not clips:
         raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
@@ -205,10 +215,7 @@ def make_model(settings: AutoencoderSettings) -> Autoencoder:
     network, config, presets = AUTOENCODERS[settings.kind]
     if settings.preset not in presets:
         raise TrainingError(f"--preset {settings.preset}: {settings.kind} has the presets {', '.join(presets)}")
-    parts = {name: getattr(settings, name) for name in NETWORK_PARTS if getattr(settings, name) is not None}
-    if unknown := parts.keys() - config.__dataclass_fields__.keys():
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
-        raise TrainingError(f"{flags}: --kind {settings.kind} has no such part")
+    parts = chosen_parts(settings, NETWORK_PARTS, config, f"--kind {settings.kind}")
     try:
         return network(replace(presets[settings.preset], **parts))
     except ValueError as error:
@@ -231,31 +238,6 @@ def saved_settings(folder: Path) -> AutoencoderSettings:
     if not saved:
         raise CheckpointError(f"{folder}/config.json says nothing of a training run: there is nothing to resume")
     return AutoencoderSettings(**{key: value for key, value in saved.items() if key in known})
-
-
-def new_folder(settings: AutoencoderSettings, processes: distribution.Processes) -> Path:
-    """The folder for a new run; one that holds a run already is never written to."""
-    name = Path(settings.data).resolve().parent.name if settings.data else "toy"
-    first = Path("runs/autoencoders") / f"{settings.kind}-{name}"
-    folder, number = Path(settings.out or first), 2
-    if settings.out and (folder / "config.json").exists():
-        raise TrainingError(f"{folder} holds a run already; --resume {folder} goes on with it, or choose another --out")
-    while (folder / "config.json").exists():
-        folder, number = first.with_name(f"{first.name}-{number}"), number + 1
-    processes.wait()  # all have looked before the first one writes
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def toy_manifest(settings: AutoencoderSettings, processes: distribution.Processes) -> Path:
-    """The toy world on disk, with clips as long as asked for; written by the first process if it is not there yet."""
-    corner = "" if settings.toy_corner == "default" else f"-{settings.toy_corner}"
-    folder, side = Path("data") / f"toy{corner}-{settings.frames}-frames", 2 * max(settings.height, settings.width)
-    if processes.first:
-        frames = settings.frames
-        write_toy_dataset(folder, settings.toy_clips, settings.toy_corner, frames=frames, side=side, fps=settings.fps)
-    processes.wait()
-    return folder / "manifest.jsonl"
 
 
 def make_optimizers(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from lite_sora.pipeline import CheckpointError, write_whole
+from lite_sora.files import write_whole
+from lite_sora.pipeline import CheckpointError
 
 
 def save_state(folder: Path, state: dict) -> None:

@@ -49,7 +49,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
         settings = replace(saved_settings(folder), **given)
     else:
         config = model_config(settings)  # before anything that takes long: it may not fit together
-        folder = new_folder(settings, processes)
+        folder = new_folder(settings, f"runs/{data_name(settings)}", processes)
     if settings.batch_size % processes.world:
         raise TrainingError(
             f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
@@ -57,7 +57,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
 
     # ---- data
     manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
-    clips = [clip for clip in read_manifest(manifest, settings.allow_outside) if clip.split in (None, "train")]
+    clips = [clip for clip in read_manifest(manifest, settings.allow_outside) if clip.for_training]
     if not clips:
         raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
     clips = clips[: settings.overfit]
@@ -95,8 +95,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
     peak = known_peak(processes.device, settings.precision)
     latent_shape = model.latent_shape()
-    words = max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in dataset.clips[:256])
-    flops = settings.batch_size * training_flops(model, latent_shape, words)
+    flops = settings.batch_size * training_flops(model, latent_shape, longest_caption(model, dataset.clips))
     tokens = settings.batch_size * math.prod(n // p for n, p in zip(latent_shape[1:], settings.patch, strict=True))
 
     # ---- the loop
@@ -193,30 +192,41 @@ def saved_settings(folder: Path) -> TrainSettings:
     return TrainSettings(**{key: value for key, value in saved.items() if key in known})
 
 
-def new_folder(settings: TrainSettings, processes: distribution.Processes) -> Path:
-    """The folder for a new run; one that holds a run already is never written to."""
-    name = Path(settings.data).resolve().parent.name if settings.data else "toy"
-    folder = Path(settings.out or f"runs/{name}")
+def data_name(settings: TrainSettings) -> str:
+    """What a run is called after: the manifest's folder, or the toy world."""
+    return Path(settings.data).resolve().parent.name if settings.data else "toy"
+
+
+def new_folder(settings: TrainSettings, usual: str, processes: distribution.Processes) -> Path:
+    """The folder for a new run, `usual` where --out does not say; one that holds a run already is never written to."""
+    folder, number = Path(settings.out or usual), 2
     if settings.out and (folder / "config.json").exists():
         raise TrainingError(f"{folder} holds a run already; --resume {folder} goes on with it, or choose another --out")
-    number = 2
     while (folder / "config.json").exists():
-        folder, number = Path(f"runs/{name}-{number}"), number + 1
+        folder, number = Path(f"{usual}-{number}"), number + 1
     processes.wait()  # all have looked before the first one writes
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> Path:
+    name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
+    return toy_world(Path("data") / name, max(8, settings.frames), settings, processes)
+
+
+def toy_world(folder: Path, frames: int, settings: TrainSettings, processes: distribution.Processes) -> Path:
     """The toy world on disk; written by the first process if it is not there yet. Twice as large as what is trained on,
     since yuv420p halves the resolution of colour."""
-    name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
-    folder = Path("data") / name
     if processes.first:
-        side, frames = 2 * max(settings.height, settings.width), max(8, settings.frames)
+        side = 2 * max(settings.height, settings.width)
         write_toy_dataset(folder, settings.toy_clips, settings.toy_corner, frames=frames, side=side, fps=settings.fps)
     processes.wait()
     return folder / "manifest.jsonl"
+
+
+def longest_caption(model: TextToVideo, clips: list[Clip]) -> int:
+    """Tokens of the longest of the first captions: what a step's FLOPs are counted with."""
+    return max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in clips[:256])
 
 
 def model_config(settings: TrainSettings) -> TextToVideoConfig:
@@ -240,10 +250,7 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
         raise TrainingError(f"--size {settings.size}: {settings.denoiser} has the sizes {', '.join(sizes)}")
     width, depth, heads = sizes[settings.size]
     network = {"patch": settings.patch, "width": width, "depth": depth, "heads": heads}
-    network |= {k: getattr(settings, k) for k in NETWORK_PARTS if getattr(settings, k) is not None}
-    if unknown := network.keys() - network_config.__dataclass_fields__.keys():
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
-        raise TrainingError(f"{flags}: --denoiser {settings.denoiser} has no such part")
+    network |= chosen_parts(settings, NETWORK_PARTS, network_config, f"--denoiser {settings.denoiser}")
     try:
         network_config(**network)
     except ValueError as error:
@@ -259,6 +266,15 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
         width=settings.width,
         fps=settings.fps,
     )
+
+
+def chosen_parts(settings, names: tuple[str, ...], config: type, owner: str) -> dict:
+    """The flags that change parts of a network. Raises TrainingError for those that its configuration does not have."""
+    parts = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    if unknown := parts.keys() - config.__dataclass_fields__.keys():
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        raise TrainingError(f"{flags}: {owner} has no such part")
+    return parts
 
 
 def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.optim.Optimizer]:
