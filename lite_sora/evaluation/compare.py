@@ -226,8 +226,10 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
 
 def seconds(text: str) -> float:
     """ "90", "90s", "5m" or "2h" → seconds."""
-    value, unit = re.fullmatch(r"([\d.]+)([smh]?)", text).groups()
-    return float(value) * {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+    found = re.fullmatch(r"([\d.]+)([smh]?)", text)
+    if not found:
+        raise ValueError
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def part(text: str) -> tuple[int, int]:
@@ -257,6 +259,9 @@ def main() -> None:
     )
     parser.add_argument("--device", help="cuda, mps or cpu")
     options, options.flags = parser.parse_known_args()
+    for name in ("seeds", "steps", "points", "clips"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
     try:
         variants = parse_variants(options.variants)
         for name, flags in variants.items():

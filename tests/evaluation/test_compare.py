@@ -163,6 +163,25 @@ def test_bad_input(tmp_path, monkeypatch, capsys, toy):
             run(monkeypatch, capsys, *words.split(), "--out", "cmp")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--budget soon", "argument --budget: invalid seconds value: 'soon'"),
+        ("--budget 90sm", "argument --budget: invalid seconds value: '90sm'"),
+        ("--part 3/2", "argument --part: invalid part value: '3/2'"),
+        ("--points 0", "--points must be at least 1, not 0"),
+    ],
+)
+def test_bad_flags_end_with_a_usage_message(monkeypatch, capsys, words, message):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, capsys, *words.split())
+    assert message in capsys.readouterr().err
+
+
+def test_budgets_have_units():
+    assert [compare.seconds(text) for text in ("90", "90s", "1.5m", "2h")] == [90, 90, 90, 7200]
+
+
 def test_step_seconds_times_a_real_step(toy):
     settings = compare.parse(tiny_flags(toy), "test")[0]
     assert 0 < compare.step_seconds(tiny_model("toy"), settings, words=5, tries=2) < 60
