@@ -23,9 +23,11 @@ from lite_sora.data.toy import (
     draw,
     held_out,
     judge,
+    mark_caption,
     prompt,
     random_scene,
     random_thing,
+    read_caption,
     write_toy_dataset,
 )
 from lite_sora.data.video import probe, read_frames, write_video
@@ -217,6 +219,40 @@ def test_captions_say_what_is_there_in_several_ways():
             assert words & set(SHAPES) <= {thing.shape for thing in scene.things}
             assert words & set(BACKGROUNDS) <= {scene.background}
             assert sentence.count(" and ") >= len(scene.things) - 1
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_captions_are_read_back_whichever_way_they_say_it(corner):
+    for scene in scenes(corner):
+        for sentence in captions(scene):
+            assert read_caption(sentence) == [thing.triple for thing in scene.things], sentence
+            everything = {"right": 3 * len(scene.things), "wrong": 0, "missing": 0}
+            assert mark_caption(sentence, [thing.triple for thing in scene.things]) == everything
+
+
+@pytest.mark.parametrize(
+    "caption, facts",
+    [
+        ("A red circle moves from left to right across a black background.", [("circle", "red", "right")]),
+        ("In the upper left corner, a CYAN square is moving downward.", [("square", "cyan", "down")]),
+        ("The video shows a yellow triangle moving from the top to the bottom.", [("triangle", "yellow", "down")]),
+        ("a blue thing that remains stationary", [(None, "blue", "still")]),
+        ("a circle", [("circle", None, None)]),
+        ("a cat sleeps on a sofa", []),
+        ("", []),
+    ],
+)
+def test_other_captions_say_what_their_words_say(caption, facts):
+    assert read_caption(caption) == facts
+
+
+def test_facts_of_a_caption_are_right_wrong_or_missing():
+    truth = [("circle", "red", "right")]
+    assert mark_caption("a red square moving", truth) == {"right": 1, "wrong": 1, "missing": 1}
+    assert mark_caption("", truth) == {"right": 0, "wrong": 0, "missing": 3}
+    invented = "a blue square growing and a red circle moving right"
+    assert mark_caption(invented, truth) == {"right": 3, "wrong": 3, "missing": 0}
+    assert mark_caption(invented, [*truth, ("square", "blue", "still")]) == {"right": 5, "wrong": 1, "missing": 0}
 
 
 # ---------------------------------------------------------------- on disk
