@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
+from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.guidance import guided
@@ -29,6 +30,9 @@ from lite_sora.files import write_whole
 from lite_sora.seeds import normal, seed_of
 from lite_sora.text import ClassLabels, TextEncoder
 
+INSIDE = "autoencoder"  # the autoencoder's folder in a run's folder
+PARTS = ["config.json", "tokenizer.json", "model.safetensors", f"{INSIDE}/*"]  # what a run's folder has for others
+
 
 class CheckpointError(ValueError):
     """A folder that holds no model that can be loaded; the message says what is missing or wrong."""
@@ -40,7 +44,9 @@ class TextToVideoConfig:
 
     denoiser: str = "dit"
     denoiser_config: dict = field(default_factory=dict)
-    autoencoder: str = "pixel"  # or the folder or hub id of a pretrained one
+    autoencoder: str = (
+        "pixel"  # or a run of one, "autoencoder" for the one in this folder, or diffusers' folder or hub id
+    )
     convention: str | None = None  # how a published network counts time (`diffusion/published.py`); None: as we do
     text_width: int = 128
     text_depth: int = 0
@@ -172,12 +178,15 @@ class TextToVideo(nn.Module):
     # ------------------------------------------------------------ saving and loading
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all."""
+        """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all; and an autoencoder of
+        ours, so that the folder is complete."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(
-            folder / "config.json", lambda path: path.write_text(json.dumps(asdict(self.config), indent=2) + "\n")
-        )
+        config = asdict(self.config)
+        if isinstance(self.autoencoder, TrainedAutoencoder):
+            self.autoencoder.save_pretrained(folder / INSIDE)
+            config["autoencoder"] = INSIDE
+        write_whole(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
         if isinstance(self.text, TextEncoder):
             write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
@@ -193,6 +202,8 @@ class TextToVideo(nn.Module):
         try:
             settings = json.loads((folder / "config.json").read_text())
             settings["objective"] = Objective(**settings["objective"])
+            if settings["autoencoder"] == INSIDE:
+                settings["autoencoder"] = str(folder / INSIDE)
             config = TextToVideoConfig(**settings)
             tokenizer = None
             if not config.denoiser_config.get("classes"):
@@ -226,7 +237,7 @@ def _folder_or_hub(name: Path | str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
         try:
-            return Path(snapshot_download(text, allow_patterns=["config.json", "tokenizer.json", "model.safetensors"]))
+            return Path(snapshot_download(text, allow_patterns=PARTS))
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise CheckpointError(
                 f"{text} is no folder here and could not be fetched from the hub ({error})"

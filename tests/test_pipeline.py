@@ -171,7 +171,9 @@ def test_a_hub_id_is_fetched_from_the_hub(tmp_path, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     TextToVideo.from_pretrained("somebody/lite-sora-toy")
-    assert asked == [("somebody/lite-sora-toy", ("config.json", "tokenizer.json", "model.safetensors"))]
+    assert asked == [
+        ("somebody/lite-sora-toy", ("config.json", "tokenizer.json", "model.safetensors", "autoencoder/*"))
+    ]
 
 
 def test_without_a_network_a_hub_id_gives_a_clear_error(monkeypatch):

@@ -26,6 +26,7 @@ class TrainedAutoencoder:
 
     def __init__(self, folder: Path | str):
         self.model = open_folder(Path(folder)).eval().requires_grad_(False)
+        self.training = read_config(Path(folder))["training"]  # the settings of its run
         self.downsample, self.latent_channels = self.model.downsample, self.model.latent_channels
         self.scale = float(self.model.scale)  # what latents, less their mean, are multiplied by to have unit variance
 
@@ -40,6 +41,10 @@ class TrainedAutoencoder:
     def decode(self, latents: Tensor) -> Tensor:
         """latents (B, C, T', H', W') → video (B, 3, T, H, W) in about [-1, 1]."""
         return self.model.to(latents.device).decode(latents)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes a copy: what a denoiser has learnt is about the latents of just these weights."""
+        save_folder(self.model, folder, self.training)
 
 
 def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: dict | None = None) -> None:

@@ -35,6 +35,17 @@ class Clip:
         return self.captions or [self.caption]
 
     @property
+    def original_captions(self) -> list[str]:
+        """Those that it had before it was captioned anew (`captioning/`); none if it was not."""
+        history = self.stats.get("captioning")
+        first = history[0] if isinstance(history, list) and history else None
+        if not isinstance(first, dict) or first.get("model") is not None:
+            return []
+        return [
+            text for text in first.get("captions") or [first.get("caption")] if isinstance(text, str) and text.strip()
+        ]
+
+    @property
     def for_training(self) -> bool:
         """Whether its split says so, or there are no splits."""
         return self.split in (None, "train")

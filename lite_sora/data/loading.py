@@ -21,7 +21,9 @@ from lite_sora.seeds import seed_of
 
 @dataclass
 class Batch:
-    video: Tensor  # uint8 (B, 3, T, H, W); `to_model_range` makes a float video of it
+    video: (
+        Tensor  # uint8 (B, 3, T, H, W); `to_model_range` makes a float video of it. Or latents, float (B, C, T, H, W)
+    )
     captions: list[str]
     seeds: list[int]  # one for each sample: all of its noise comes from it
     skipped: list[str] = field(default_factory=list)  # what could not be used, and why
@@ -43,13 +45,22 @@ def to_frames(video: Tensor) -> np.ndarray:
 class VideoDataset(Dataset):
     """Windows of `frames` frames at `fps`, height × width, cut from clips. An item's key is (clip index, sample seed):
     the seed chooses the window, where the clip is longer, and the caption, where there are several; or, where nothing
-    is to be left to chance (`fixed`), it is always the first of them. A clip's stats may hold a "crop", the part of the
-    picture that curation found to be without borders (as `read_frames` takes it)."""
+    is to be left to chance (`fixed`), it is always the first of them. `original` is the share of captions that are what
+    they were before the clips were captioned anew (DALL-E 3, section 3.1: 0.05). A clip's stats may hold a "crop", the
+    part of the picture that curation found to be without borders (as `read_frames` takes it)."""
 
     def __init__(
-        self, clips: list[Clip], folder: Path, frames: int, height: int, width: int, fps: float, fixed: bool = False
+        self,
+        clips: list[Clip],
+        folder: Path,
+        frames: int,
+        height: int,
+        width: int,
+        fps: float,
+        fixed: bool = False,
+        original: float = 0.0,
     ):
-        self.clips, self.folder, self.fixed = clips, Path(folder), fixed
+        self.clips, self.folder, self.fixed, self.original = clips, Path(folder), fixed, original
         self.frames, self.height, self.width, self.fps = frames, height, width, fps
         self.cache: dict[int, np.ndarray] = {}
         self.durations: dict[Path, float] = {}  # seconds of the videos that were looked into
@@ -80,6 +91,21 @@ class VideoDataset(Dataset):
                 f"at {self.fps:g} a second; choose fewer --frames or a higher --fps",
             )
         return length
+
+    def caption(self, index: int, rng: np.random.Generator) -> str:
+        """One of a clip's captions."""
+        captions = self.clips[index].all_captions
+        if self.original and rng.random() < self.original:
+            captions = self.clips[index].original_captions or captions
+        captions = [caption for caption in captions if caption.strip()]
+        return captions[0 if self.fixed else rng.integers(len(captions))]
+
+    def windows(self, index: int) -> np.ndarray:
+        """All windows of a clip, one after another without overlap, uint8 (windows, T, H, W, 3); where nothing is left
+        to chance, the first. Raises ClipError."""
+        count = 1 if self.fixed else self.length(index) // self.frames
+        frames = self._read(index, 0, count * self.frames)
+        return frames.reshape(count, self.frames, *frames.shape[1:])
 
     def _read(self, index: int, first: int, count: int) -> np.ndarray:
         clip = self.clips[index]
@@ -132,8 +158,7 @@ class VideoDataset(Dataset):
             except ClipError as error:
                 skipped.append(str(error))
                 continue
-            captions = [caption for caption in self.clips[place].all_captions if caption.strip()]
-            return frames, captions[0 if self.fixed else rng.integers(len(captions))], seed, skipped
+            return frames, self.caption(place, rng), seed, skipped
         raise ClipError(self.folder, f"none of the {len(self)} clips can be used; the last: {skipped[-1]}")
 
 
@@ -164,7 +189,9 @@ class TrainingOrder:
 
 def _collate(items: list) -> Batch:
     frames, captions, seeds, skipped = zip(*items, strict=True)
-    video = torch.from_numpy(np.stack(frames)).movedim(-1, 1)  # (B, T, H, W, 3) → (B, 3, T, H, W)
+    video = torch.stack([torch.as_tensor(item) for item in frames])  # (B, T, H, W, 3), or latents (B, C, T, H, W)
+    if video.dtype == torch.uint8:
+        video = video.movedim(-1, 1)  # (B, 3, T, H, W)
     return Batch(video, list(captions), list(seeds), [reason for reasons in skipped for reason in reasons])
 
 

@@ -33,7 +33,7 @@ from lite_sora.training.loop import (
     data_name,
     learning_rate,
     new_folder,
-    toy_world,
+    toy_manifest,
 )
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.muon import Muon
@@ -67,9 +67,7 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
         folder = new_folder(settings, f"runs/autoencoders/{settings.kind}-{data_name(settings)}", processes)
 
     # ---- data
-    corner = "" if settings.toy_corner == "default" else f"-{settings.toy_corner}"
-    toy = Path("data") / f"toy{corner}-{settings.frames}-frames"  # with clips as long as asked for
-    manifest = Path(settings.data) if settings.data else toy_world(toy, settings.frames, settings, processes)
+    manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
     clips = clips_of(manifest, held_out=False, allow_outside=settings.allow_outside)
     if not clips:
         raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')

@@ -23,7 +23,7 @@ class AutoencoderSettings:
     data: str | None = flag(None, "a manifest (JSONL) of clips (default: the toy world)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
     toy_corner: str = flag("default", "the part of the toy world to train on", choices=list(CORNERS))
-    toy_clips: int = flag(1024, "clips of the toy world")
+    toy_clips: int = flag(2048, "clips of the toy world")
 
     # what the model sees
     frames: int | None = flag(None, "frames of a clip: 1 + a multiple for kl, a multiple for vq (default: 9, 8)")

@@ -44,6 +44,14 @@ class Processes:
         dist.all_gather(rows, values.contiguous())
         return torch.cat(rows)
 
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """All processes' texts, in each of them."""
+        if self.world == 1:
+            return texts
+        lists = [None] * self.world
+        dist.all_gather_object(lists, texts)
+        return [text for texts in lists for text in texts]
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import known_peak, training_flops
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
@@ -27,6 +28,7 @@ from lite_sora.seeds import normal, seed_of, uniform
 from lite_sora.text import build_tokenizer
 from lite_sora.training import distribution
 from lite_sora.training.checkpoint import load_state, save_state
+from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
 from lite_sora.training.settings import NETWORK_PARTS, TrainSettings
@@ -47,6 +49,8 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     if settings.resume:
         folder = Path(settings.resume)
         settings = replace(saved_settings(folder), **given)
+        model, state = TextToVideo.from_pretrained(folder), load_state(folder)
+        model.load_state_dict(state["model"])
     else:
         config = model_config(settings)  # before anything that takes long: it may not fit together
         folder = new_folder(settings, f"runs/{data_name(settings)}", processes)
@@ -62,28 +66,31 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
         raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
     clips = clips[: settings.overfit]
     size = settings.frames, settings.height, settings.width, settings.fps
-    dataset = VideoDataset(clips, manifest.parent, *size, fixed=settings.overfit is not None)
-    skipped = set(dataset.preload(int(settings.cache_gib * 2**30), processes.first))
+    fixed, original = settings.overfit is not None, settings.original_captions
+    videos = dataset = VideoDataset(clips, manifest.parent, *size, fixed=fixed, original=original)
+    if settings.autoencoder == "pixel":
+        skipped = set(videos.preload(int(settings.cache_gib * 2**30), processes.first))
+    else:
+        autoencoder = model.autoencoder if settings.resume else load_autoencoder(settings.autoencoder)
+        cache = Path(settings.latent_cache or manifest.parent / "latents")
+        dataset, broken = cached_latents(videos, autoencoder, cache, processes)
+        skipped = set(broken)
     if not len(dataset):
         raise TrainingError(f"none of the {len(clips)} clips of {manifest} can be used; the first: {min(skipped)}")
 
     # ---- model
     if settings.precision == "auto":
         settings.precision = distribution.choose_precision(processes.device)
-    state = None
-    if settings.resume:
-        model = TextToVideo.from_pretrained(folder)
-        state = load_state(folder)
-        model.load_state_dict(state["model"])
-    else:
-        tokenizer = build_tokenizer(caption for clip in dataset.clips for caption in clip.all_captions)
+    if not settings.resume:
+        said = (clip.all_captions + (clip.original_captions if original else []) for clip in dataset.clips)
+        tokenizer = build_tokenizer(caption for captions in said for caption in captions)
         model = TextToVideo(config, tokenizer)
     model.config.training = asdict(settings)
     model.to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False)  # EMA of the weights: what is saved and sampled
     optimizers = make_optimizers(model, settings)
     step, bad_steps = 0, 0
-    if state:
+    if settings.resume:
         average.load_state_dict(state["average"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -160,7 +167,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
             last = step == settings.steps or asked or step == settings.stop_after
             sheet_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
             if processes.first and sheet_is_due:
-                save_samples(folder, step, model, average, dataset, metrics)
+                save_samples(folder, step, model, average, videos, metrics)
                 if observe:
                     observe(step, average)
             if processes.first and (last or step % settings.checkpoint_every == 0):
@@ -210,13 +217,11 @@ def new_folder(settings: TrainSettings, usual: str, processes: distribution.Proc
 
 
 def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> Path:
-    name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
-    return toy_world(Path("data") / name, max(8, settings.frames), settings, processes)
-
-
-def toy_world(folder: Path, frames: int, settings: TrainSettings, processes: distribution.Processes) -> Path:
     """The toy world on disk; written by the first process if it is not there yet. Twice as large as what is trained on,
     since yuv420p halves the resolution of colour."""
+    corner = "" if settings.toy_corner == "default" else f"-{settings.toy_corner}"
+    longer = f"-{settings.frames}-frames" if settings.frames > 8 else ""
+    folder, frames = Path("data") / f"toy{corner}{longer}", max(8, settings.frames)
     if processes.first:
         side = 2 * max(settings.height, settings.width)
         write_toy_dataset(folder, settings.toy_clips, settings.toy_corner, frames=frames, side=side, fps=settings.fps)
@@ -230,13 +235,20 @@ def longest_caption(model: TextToVideo, clips: list[Clip]) -> int:
 
 
 def model_config(settings: TrainSettings) -> TextToVideoConfig:
-    """What to build. Raises TrainingError for sizes and patches that do not fit, and for an unknown part of a loss."""
-    for flag, size, patch in zip(
-        ("frames", "height", "width"), (settings.frames, settings.height, settings.width), settings.patch, strict=True
-    ):
+    """What to build. Raises TrainingError for an autoencoder that cannot be loaded, for sizes and patches that do not
+    fit, and for an unknown part of a loss."""
+    try:
+        _, *sizes = load_autoencoder(settings.autoencoder).latent_shape(
+            settings.frames, settings.height, settings.width
+        )
+    except ValueError as error:
+        raise TrainingError(f"--autoencoder {settings.autoencoder}: {error}") from None
+    for flag, size, patch in zip(("frames", "height", "width"), sizes, settings.patch, strict=True):
         if size % patch:
+            after = "" if getattr(settings, flag) == size else f" is {size} in the latents, which"
             raise TrainingError(
-                f"--{flag} {size} does not divide by {patch}, the patch (--patch {' '.join(map(str, settings.patch))})"
+                f"--{flag} {getattr(settings, flag)}{after} does not divide by {patch}, the patch "
+                f"(--patch {' '.join(map(str, settings.patch))})"
             )
     parts = {k: getattr(settings, k) for k in ("path", "prediction", "weighting", "time", "shift")}
     preset = settings.objective or ("sit" if settings.denoiser == "sit" else "toy")
@@ -258,6 +270,7 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
     return TextToVideoConfig(
         denoiser=settings.denoiser,
         denoiser_config=network,
+        autoencoder=settings.autoencoder,
         text_depth=settings.text_depth,
         text_width=width,
         objective=objective,
@@ -297,8 +310,9 @@ def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.o
 def training_inputs(model: TextToVideo, batch, part: list[int], settings: TrainSettings, device) -> tuple[Tensor, ...]:
     """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L) of part of a batch; all chance is in its seeds."""
     seeds = [batch.seeds[i] for i in part]
-    with torch.no_grad():
-        x = model.autoencoder.encode(to_model_range(batch.video[part].to(device, non_blocking=True)))
+    x = batch.video[part].to(device, non_blocking=True)
+    if x.dtype == torch.uint8:  # else these are latents, which the autoencoder made before training
+        x = to_model_range(x)
     noise = normal(seeds, x.shape[1:], device)
     t = model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds])).to(device)
     dropped = uniform([seed_of(seed, "dropout") for seed in seeds]) < settings.caption_dropout
@@ -357,13 +371,13 @@ def checkpoint(folder: Path, model: TextToVideo, average: TextToVideo, optimizer
 
 
 def save_samples(
-    folder: Path, step: int, model: TextToVideo, average: TextToVideo, dataset: VideoDataset, metrics
+    folder: Path, step: int, model: TextToVideo, average: TextToVideo, videos: VideoDataset, metrics
 ) -> None:
     """Sheets (prompt × frames) and GIFs from fixed prompts and seeds: of the raw weights, and of their average. Where
     clips are learnt by heart, each stands above what is to be it."""
-    prompts, real = sample_prompts(dataset.clips), None
-    if dataset.fixed:
-        real, prompts = zip(*(dataset[index, 0][:2] for index in range(min(8, len(dataset)))), strict=True)
+    prompts, real = sample_prompts(videos.clips), None
+    if videos.fixed:
+        real, prompts = zip(*(videos[index, 0][:2] for index in range(min(8, len(videos)))), strict=True)
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
     for name, network in (("raw", model), ("ema", average)):

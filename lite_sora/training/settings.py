@@ -27,6 +27,9 @@ class TrainSettings:
     resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
+    original_captions: float = flag(
+        0.0, "share of captions as they were before the clips were captioned anew; DALL-E 3 takes 0.05"
+    )
     overfit: int | None = flag(None, "a first check: learn this many clips by heart, and show them beside the samples")
     toy_corner: str = flag(
         "default", "the part of the toy world to train on: one shape over black, or all of it", choices=list(CORNERS)
@@ -34,7 +37,7 @@ class TrainSettings:
     toy_clips: int = flag(2048, "clips of the toy world")
 
     # what the model sees
-    frames: int = flag(8, "frames of a clip")
+    frames: int | None = flag(None, "frames of a clip (default: 8, or 9 with --autoencoder: the first and 4 times 2)")
     height: int = flag(32, "height in pixels")
     width: int = flag(32, "width in pixels")
     fps: float = flag(8.0, "frames a second that clips are sampled at")
@@ -42,8 +45,13 @@ class TrainSettings:
     # the model
     denoiser: str = flag("dit", "the transformer", choices=list(DENOISERS))
     size: str = flag("toy", "its size: toy; dit and sit: S, B, L, XL; uvit: S, S-deep, M, L, H")
-    patch: list[int] = flag([2, 8, 8], "its patches: frames, height, width")
-    autoencoder: str = flag("pixel", "what videos are squeezed by", choices=["pixel"])
+    patch: list[int] | None = flag(
+        None, "its patches: frames, height, width (default: 2 8 8, or 1 2 2 with --autoencoder)"
+    )
+    autoencoder: str = flag(
+        "pixel", "what videos are squeezed by: pixel (nothing), a run of `train.py autoencoder`, or one of diffusers'"
+    )
+    latent_cache: str | None = flag(None, "folder for latents (default: latents/ beside the manifest)")
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
     conditioning: str | None = flag(
         None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
@@ -101,6 +109,11 @@ class TrainSettings:
     tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
+    def __post_init__(self):
+        pixels = self.autoencoder == "pixel"
+        self.frames = self.frames or (8 if pixels else 9)
+        self.patch = self.patch or ([2, 8, 8] if pixels else [1, 2, 2])
+
 
 # flags that are fields of a denoiser's configuration
 NETWORK_PARTS = ("conditioning", "words", "attention", "shared_adaln", "skip", "mlp", "norm", "qk_norm", "rope")
@@ -111,6 +124,7 @@ FREE_ON_RESUME = {
     "device",
     "workers",
     "cache_gib",
+    "latent_cache",
     "checkpoint_every",
     "sample_every",
     "stop_after",
@@ -127,6 +141,8 @@ def parse(arguments: list[str], description: str) -> tuple[TrainSettings, dict[s
     settings, given, parser = read_flags(TrainSettings, arguments, description, LEAST, FREE_ON_RESUME)
     if settings.overfit is not None and settings.overfit < 1:
         parser.error(f"--overfit must be at least 1, not {settings.overfit}")
+    if not 0 <= settings.original_captions <= 1:
+        parser.error(f"--original-captions is a share, 0 to 1, not {settings.original_captions}")
     if settings.lr <= 0 or settings.fps <= 0:
         parser.error("--lr and --fps must be above 0")
     if len(settings.patch) != 3:

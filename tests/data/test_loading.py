@@ -268,3 +268,29 @@ def test_batches_are_the_same_with_workers(toy):
         assert one.captions == other.captions and one.seeds == other.seeds == [seed for _, seed in wanted]
         for video, (index, seed) in zip(one.video, wanted, strict=True):
             assert (video.permute(1, 2, 3, 0).numpy() == dataset[index, seed][0]).all()
+
+
+def test_a_share_of_captions_is_from_before_the_clips_were_captioned_anew(toy):
+    history = [{"caption": "IMG 42", "model": None}, {"caption": "a circle", "model": "m"}]
+    clips = [
+        replace(clip, caption="a circle", captions=[], stats={"captioning": history}) for clip in read_manifest(toy)
+    ]
+    captions = [VideoDataset(clips, toy.parent, 8, 16, 16, 8.0, original=0.25)[0, seed][1] for seed in range(100)]
+    assert 10 < captions.count("IMG 42") < 40 and set(captions) == {"IMG 42", "a circle"}
+    assert VideoDataset(clips, toy.parent, 8, 16, 16, 8.0)[0, 0][1] == "a circle"
+
+
+@pytest.mark.parametrize(
+    "history, found",
+    [
+        ([{"caption": "old", "model": None}], ["old"]),
+        ([{"caption": "old", "captions": ["old", "older", " "], "model": None}], ["old", "older"]),
+        ([{"caption": "first of a model", "model": "m"}], []),
+        ([{"caption": "", "model": None}], []),
+        ("nonsense", []),
+        ([["nonsense"]], []),
+        (None, []),
+    ],
+)
+def test_captions_of_before(history, found):
+    assert Clip("a", "a.mp4", "new", stats={"captioning": history}).original_captions == found

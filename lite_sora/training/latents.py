@@ -1,0 +1,118 @@
+"""Latents instead of videos: every clip goes through the autoencoder once, before training (2112.10752), and stays on
+disk. So a step of training costs no encoding, and a second run on the same clips starts at once.
+
+An entry's name is a digest of everything that it depends on (the autoencoder's weights, the clip, its file's size and
+time, the size and rate of frames), so what is stale is never taken: it is not found.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.data.video import ClipError
+from lite_sora.training.distribution import Processes
+from lite_sora.training.shards import Shards, digest, digest_of_weights
+
+CLIPS_AT_ONCE = 16  # that are read before they are encoded
+WINDOWS_AT_ONCE = 32  # in one go through the autoencoder
+
+
+class LatentDataset(Dataset):
+    """The latents of windows of clips. A clip is cut into windows one after another, without overlap; an item's key is
+    (clip index, sample seed): the seed chooses the window and the caption, as in `VideoDataset`."""
+
+    def __init__(self, videos: VideoDataset, shards: Shards, names: list[str]):
+        """names: of each clip's entry, (windows, C, T', H', W')."""
+        self.videos, self.shards, self.names = videos, shards, names
+
+    @property
+    def clips(self) -> list:
+        return self.videos.clips
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, str, int, list[str]]:
+        """(latents (C, T', H', W'), caption, seed, []): broken clips are none of the dataset's."""
+        index, seed = key
+        rng, windows = np.random.default_rng(seed), self.shards[self.names[index]]
+        window = int(rng.integers(windows.get_shape()[0]))
+        return windows[window].float(), self.videos.caption(index, rng), seed, []
+
+
+def cached_latents(
+    videos: VideoDataset, autoencoder, folder: Path, processes: Processes
+) -> tuple[LatentDataset, list[str]]:
+    """The dataset of latents of all clips that are not broken, and why those are. What the cache in `folder` lacks is
+    encoded first, by all processes together."""
+    shards, names = Shards(folder), entry_names(videos, autoencoder)
+    mine = range(processes.rank, len(videos), processes.world)
+    todo = [index for index in mine if names[index] not in shards]
+    broken = _encode(videos, autoencoder, shards, {index: names[index] for index in todo}, processes)
+    processes.wait()
+    shards.find()
+    kept = [index for index in range(len(videos)) if names[index] in shards]
+    videos.clips = [videos.clips[index] for index in kept]
+    return LatentDataset(videos, shards, [names[index] for index in kept]), processes.gather_texts(broken)
+
+
+@torch.no_grad()
+def _encode(
+    videos: VideoDataset, autoencoder, shards: Shards, names: dict[int, str], processes: Processes
+) -> list[str]:
+    """Encodes clips into the cache; why some could not be. Ctrl-C loses none that are done."""
+    broken, todo = [], list(names)
+
+    def read(index: int) -> np.ndarray | None:
+        try:
+            return videos.windows(index)  # (windows, T, H, W, 3)
+        except ClipError as error:
+            broken.append(str(error))
+            return None
+
+    bar = tqdm(total=len(todo), desc="encoding", unit="clip", disable=not (processes.first and todo))
+    with bar, shards, ThreadPoolExecutor(4) as pool:  # decoding releases Python's lock
+        for start in range(0, len(todo), CLIPS_AT_ONCE):
+            group = todo[start : start + CLIPS_AT_ONCE]
+            good = [
+                (index, frames)
+                for index, frames in zip(group, pool.map(read, group), strict=True)
+                if frames is not None
+            ]
+            if good:
+                video = torch.from_numpy(np.concatenate([frames for _, frames in good])).movedim(-1, 1)
+                parts = [
+                    autoencoder.encode(to_model_range(part.to(processes.device))).half().cpu()
+                    for part in video.split(WINDOWS_AT_ONCE)
+                ]
+                counts = [len(frames) for _, frames in good]
+                for (index, _), latents in zip(good, torch.cat(parts).split(counts), strict=True):
+                    shards.add(names[index], latents)
+            bar.update(len(group))
+    return broken
+
+
+def entry_names(videos: VideoDataset, autoencoder) -> list[str]:
+    """Of each clip's entry in the cache."""
+    weights = digest_of_weights(autoencoder.model.state_dict()), float(autoencoder.scale)
+    transform = videos.frames, videos.height, videos.width, videos.fps, videos.fixed
+    return [
+        digest(
+            weights, transform, clip.video, _version(videos.path(index)), clip.start, clip.end, clip.stats.get("crop")
+        )
+        for index, clip in enumerate(videos.clips)
+    ]
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
