@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from lite_sora.compute import training_flops
-from lite_sora.data.clip import read_manifest
+from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion.grids import time_grid
@@ -267,10 +267,10 @@ def main() -> None:
         for name, flags in variants.items():
             settings = parse([*flags, *options.flags], name)[0]
             model_config(settings)  # what does not fit together is said before anything is trained
-            if settings.data:
-                raise CompareError("adherence is judged on the toy world: --data has no place in a comparison")
+            if settings.data and not all("toy" in clip.stats for clip in read_manifest(settings.data)):
+                raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
         compare(variants, options)
-    except (CompareError, TrainingError) as error:
+    except (CompareError, ManifestError, TrainingError) as error:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
         sys.exit("compare: stopped; the same command goes on from the last checkpoint")

@@ -150,14 +150,16 @@ def test_seconds_as_a_budget(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "cmp/plan.json").read_text())["variants"]["sit"]["steps"] == 12
 
 
-def test_bad_input(tmp_path, monkeypatch, capsys, toy):
+def test_bad_input(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "films.jsonl").write_text('{"video": "film.mp4", "caption": "a film"}\n')
     for words, message in {
         "--variants vit": "'vit' is not one of",
         "--variants dit:path=curved": "curved",
         "--variants uvit:conditioning=adaln": "--conditioning: --denoiser uvit has no such part",
         "--variants dit --steps 5": "budget is 5 steps",
-        f"--variants dit --data {toy}": "no place in a comparison",
+        "--variants dit --data films.jsonl": "films.jsonl is not of it",
+        "--variants dit:data=nowhere.jsonl": "nowhere.jsonl: there is no such manifest",
     }.items():
         with pytest.raises(SystemExit, match=message):
             run(monkeypatch, capsys, *words.split(), "--out", "cmp")
