@@ -72,7 +72,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
         skipped = set(videos.preload(int(settings.cache_gib * 2**30), processes.first))
     else:
         autoencoder = model.autoencoder if settings.resume else load_autoencoder(settings.autoencoder)
-        cache = Path(settings.latent_cache or manifest.parent / "latents")
+        cache = Path(settings.cache_folder or manifest.parent / "cache")
         dataset, broken = cached_latents(videos, autoencoder, cache, processes)
         skipped = set(broken)
     if not len(dataset):

@@ -51,7 +51,9 @@ class TrainSettings:
     autoencoder: str = flag(
         "pixel", "what videos are squeezed by: pixel (nothing), a run of `train.py autoencoder`, or one of diffusers'"
     )
-    latent_cache: str | None = flag(None, "folder for latents (default: latents/ beside the manifest)")
+    cache_folder: str | None = flag(
+        None, "folder for latents and embeddings of captions (default: cache/ beside the manifest)"
+    )
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
     conditioning: str | None = flag(
         None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
@@ -124,7 +126,7 @@ FREE_ON_RESUME = {
     "device",
     "workers",
     "cache_gib",
-    "latent_cache",
+    "cache_folder",
     "checkpoint_every",
     "sample_every",
     "stop_after",

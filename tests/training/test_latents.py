@@ -40,7 +40,7 @@ def autoencoder(tmp_path_factory) -> Path:
 @pytest.fixture
 def world(toy, tmp_path) -> Path:
     """The manifest of a copy of the toy world: its cache is this test's."""
-    shutil.copytree(toy.parent, tmp_path / "toy", ignore=shutil.ignore_patterns("latents"))
+    shutil.copytree(toy.parent, tmp_path / "toy", ignore=shutil.ignore_patterns("cache"))
     return tmp_path / "toy" / "manifest.jsonl"
 
 
@@ -178,13 +178,13 @@ def test_learning_a_clip_by_heart_shows_it_beside_what_was_made(world, autoencod
 
 def test_two_processes_share_the_encoding(world, autoencoder, tmp_path):
     run_train(*flags(world, autoencoder, "--steps", "2", "--out", str(tmp_path / "one")))
-    shutil.rmtree(world.parent / "latents")
+    shutil.rmtree(world.parent / "cache")
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
     command = [sys.executable, *launch, *flags(world, autoencoder, "--steps", "2", "--out", str(tmp_path / "two"))]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert len(Shards(world.parent / "latents").files) == 60  # the clips for training, 30 by each
-    assert len(list((world.parent / "latents").iterdir())) == 2
+    assert len(Shards(world.parent / "cache").files) == 60  # the clips for training, 30 by each
+    assert len(list((world.parent / "cache").iterdir())) == 2
     one, two = (TextToVideo.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
 
