@@ -11,6 +11,7 @@ import sys
 
 from lite_sora.data.clip import ManifestError
 from lite_sora.pipeline import CheckpointError
+from lite_sora.text_pretrained import TextError
 from lite_sora.training import autoencoder, autoencoder_settings, distribution, loop, settings
 from lite_sora.training.loop import TrainingError
 
@@ -29,7 +30,7 @@ def main() -> None:
     try:
         train(*parse(arguments, __doc__))
         distribution.leave()
-    except (ManifestError, CheckpointError, TrainingError) as error:
+    except (ManifestError, CheckpointError, TextError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; what there is was saved at the last checkpoint")

@@ -29,6 +29,7 @@ from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
 from lite_sora.files import write_whole
 from lite_sora.seeds import normal, seed_of
 from lite_sora.text import ClassLabels, TextEncoder
+from lite_sora.text_pretrained import PretrainedText
 
 INSIDE = "autoencoder"  # the autoencoder's folder in a run's folder
 PARTS = ["config.json", "tokenizer.json", "model.safetensors", f"{INSIDE}/*"]  # what a run's folder has for others
@@ -44,12 +45,11 @@ class TextToVideoConfig:
 
     denoiser: str = "dit"
     denoiser_config: dict = field(default_factory=dict)
-    autoencoder: str = (
-        "pixel"  # or a run of one, "autoencoder" for the one in this folder, or diffusers' folder or hub id
-    )
+    autoencoder: str = "pixel"  # or a run of one ("autoencoder": in this folder), or a folder or hub id of diffusers'
     convention: str | None = None  # how a published network counts time (`diffusion/published.py`); None: as we do
+    text: str = "words"  # trained along; or the folder or hub id of a pretrained CLIP or T5
     text_width: int = 128
-    text_depth: int = 0
+    text_depth: int = 0  # this and the next are of words alone
     text_length: int = 32
     null_class: bool = True  # of a model of classes: whether its last one is "no class", for guidance
     objective: Objective = field(default_factory=Objective)
@@ -67,7 +67,7 @@ class TextToVideoConfig:
 
 class TextToVideo(nn.Module):
     def __init__(self, config: TextToVideoConfig, tokenizer: Tokenizer | None):
-        """A model of captions has a tokenizer; a model of classes needs none."""
+        """A model of words has a tokenizer; one of classes, or of a pretrained text encoder, needs none."""
         super().__init__()
         self.config = config
         self.objective = config.objective
@@ -77,6 +77,8 @@ class TextToVideo(nn.Module):
         self.denoiser = network(network_config(**parts | config.denoiser_config))
         if classes := self.denoiser.config.classes:
             self.text = ClassLabels(classes, config.null_class)
+        elif config.text != "words":
+            self.text = PretrainedText(config.text)
         else:
             self.text = TextEncoder(tokenizer, config.text_width, config.text_depth, length=config.text_length)
 
@@ -178,8 +180,8 @@ class TextToVideo(nn.Module):
     # ------------------------------------------------------------ saving and loading
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Writes config.json, tokenizer.json and model.safetensors, each whole or not at all; and an autoencoder of
-        ours, so that the folder is complete."""
+        """Writes config.json, tokenizer.json (of words) and model.safetensors, each whole or not at all; and an
+        autoencoder of ours, so that the folder is complete."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = asdict(self.config)
@@ -206,7 +208,7 @@ class TextToVideo(nn.Module):
                 settings["autoencoder"] = str(folder / INSIDE)
             config = TextToVideoConfig(**settings)
             tokenizer = None
-            if not config.denoiser_config.get("classes"):
+            if config.text == "words" and not config.denoiser_config.get("classes"):
                 tokenizer = Tokenizer.from_file(str(_need(folder, "tokenizer.json")))
             model = cls(config, tokenizer)
         except CheckpointError:

@@ -1,4 +1,5 @@
-"""Captions → tokens → embeddings: a small word-level encoder that is trained along with the denoiser.
+"""Captions → tokens → embeddings: a small word-level encoder that is trained along with the denoiser. (A pretrained one
+is in `text_pretrained.py`.)
 
 The empty caption is the null condition of classifier-free guidance: it has only the start token.
 """
@@ -36,10 +37,28 @@ def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     return tokenizer
 
 
-def unknown_words(tokenizer: Tokenizer, caption: str) -> list[str]:
-    """The words of a caption that the tokenizer has never seen, as they were written."""
-    encoding = tokenizer.encode(caption)
-    return [caption[a:b] for (a, b), token in zip(encoding.offsets, encoding.tokens, strict=True) if token == UNKNOWN]
+def unknown_words(tokenizer: Tokenizer, caption: str, unknown: str | None = UNKNOWN) -> list[str]:
+    """The words of a caption that the tokenizer has never seen, as written; `unknown` is its token for them."""
+    encoding = tokenizer.encode(caption, add_special_tokens=False)  # CLIP's end token is its unknown one as well
+    return [caption[a:b] for (a, b), token in zip(encoding.offsets, encoding.tokens, strict=True) if token == unknown]
+
+
+def warn_of_unknown_words(tokenizer: Tokenizer, captions: list[str], unknown: str | None = UNKNOWN) -> None:
+    """A warning for each word that training never saw: the model cannot know what it means."""
+    for caption in captions:
+        for word in unknown_words(tokenizer, caption, unknown):
+            warnings.warn(f"the model never saw the word {word!r} (in the prompt {caption!r})", stacklevel=3)
+
+
+def token_ids(tokenizer: Tokenizer, captions: list[str], padding: int) -> Tensor:
+    """Token ids (B, L), padded to the longest caption."""
+    rows = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch(captions)]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)
+
+
+def pool(tokens: Tensor, mask: Tensor) -> Tensor:
+    """The mean over words: tokens (B, L, D), mask (B, L) → (B, D)."""
+    return (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 class TextEncoder(nn.Module):
@@ -62,11 +81,7 @@ class TextEncoder(nn.Module):
 
     def tokenize(self, captions: list[str]) -> Tensor:
         """Token ids (B, L), padded with 0 to the longest caption of the batch."""
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(captions)]
-        ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.long)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = torch.tensor(row)
-        return ids
+        return token_ids(self.tokenizer, captions, padding=0)
 
     def forward(self, ids: Tensor) -> Text:
         """Text of token ids (B, L)."""
@@ -75,14 +90,10 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             h = block(h, mask)
         h = self.norm(h)
-        pooled = (h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)  # (B, D)
-        return Text(h, mask, pooled)
+        return Text(h, mask, pool(h, mask))
 
     def warn_of_unknown_words(self, captions: list[str]) -> None:
-        """A warning for each word that training never saw: the model cannot know what it means."""
-        for caption in captions:
-            for word in unknown_words(self.tokenizer, caption):
-                warnings.warn(f"the model never saw the word {word!r} (in the prompt {caption!r})", stacklevel=2)
+        warn_of_unknown_words(self.tokenizer, captions)
 
 
 class ClassLabels(nn.Module):

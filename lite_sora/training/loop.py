@@ -26,6 +26,7 @@ from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
 from lite_sora.seeds import normal, seed_of, uniform
 from lite_sora.text import build_tokenizer
+from lite_sora.text_pretrained import PretrainedText
 from lite_sora.training import distribution
 from lite_sora.training.checkpoint import load_state, save_state
 from lite_sora.training.latents import cached_latents
@@ -231,7 +232,7 @@ def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> 
 
 def longest_caption(model: TextToVideo, clips: list[Clip]) -> int:
     """Tokens of the longest of the first captions: what a step's FLOPs are counted with."""
-    return max(len(model.text.tokenizer.encode(clip.caption).ids) for clip in clips[:256])
+    return model.text.tokenize([clip.caption for clip in clips[:256]]).shape[1]
 
 
 def model_config(settings: TrainSettings) -> TextToVideoConfig:
@@ -267,12 +268,14 @@ def model_config(settings: TrainSettings) -> TextToVideoConfig:
         network_config(**network)
     except ValueError as error:
         raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
+    text = str(Path(settings.text).resolve()) if Path(settings.text).is_dir() else settings.text  # for use elsewhere
     return TextToVideoConfig(
         denoiser=settings.denoiser,
         denoiser_config=network,
         autoencoder=settings.autoencoder,
+        text=text,
         text_depth=settings.text_depth,
-        text_width=width,
+        text_width=width if text == "words" else PretrainedText(text).width,
         objective=objective,
         frames=settings.frames,
         height=settings.height,

@@ -54,6 +54,7 @@ class TrainSettings:
     cache_folder: str | None = flag(
         None, "folder for latents and embeddings of captions (default: cache/ beside the manifest)"
     )
+    text: str = flag("words", "what encodes captions: words, trained along, or a CLIP's or T5's folder or hub id")
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
     conditioning: str | None = flag(
         None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
