@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.denoisers import DENOISERS
+from lite_sora.denoisers.transformer import Text
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Denoiser, Objective
@@ -95,13 +96,14 @@ class TextToVideo(nn.Module):
 
     # ------------------------------------------------------------ training
 
-    def forward(self, latents: Tensor, noise: Tensor, t: Tensor, ids: Tensor) -> Tensor:
-        """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,), token ids (B, L)."""
-        return self.objective.loss(self._told(ids), latents, noise, t)
+    def forward(self, latents: Tensor, noise: Tensor, t: Tensor, captions: Tensor | Text) -> Tensor:
+        """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,) and captions: token ids (B, L),
+        or what a frozen encoder has made of them."""
+        return self.objective.loss(self._told(captions), latents, noise, t)
 
-    def _told(self, ids: Tensor) -> Denoiser:
-        """The denoiser, with the caption (or class) that it is told."""
-        text = self.text(ids)
+    def _told(self, captions: Tensor | Text) -> Denoiser:
+        """The denoiser, with the captions (or classes) that it is told."""
+        text = captions if isinstance(captions, Text) else self.text(captions)
 
         def denoiser(x_t: Tensor, t: Tensor) -> Tensor:
             return self.denoiser(x_t, t, text)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from tqdm import tqdm
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import known_peak, training_flops
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.data.loading import Batch, TrainingOrder, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.video import write_gif
 from lite_sora.denoisers import DENOISERS
+from lite_sora.denoisers.transformer import Text
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
 from lite_sora.seeds import normal, seed_of, uniform
@@ -33,6 +35,7 @@ from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
 from lite_sora.training.settings import NETWORK_PARTS, TrainSettings
+from lite_sora.training.texts import CachedTexts, cached_texts
 
 MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
 
@@ -69,11 +72,11 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     size = settings.frames, settings.height, settings.width, settings.fps
     fixed, original = settings.overfit is not None, settings.original_captions
     videos = dataset = VideoDataset(clips, manifest.parent, *size, fixed=fixed, original=original)
+    cache = Path(settings.cache_folder or manifest.parent / "cache")
     if settings.autoencoder == "pixel":
         skipped = set(videos.preload(int(settings.cache_gib * 2**30), processes.first))
     else:
         autoencoder = model.autoencoder if settings.resume else load_autoencoder(settings.autoencoder)
-        cache = Path(settings.cache_folder or manifest.parent / "cache")
         dataset, broken = cached_latents(videos, autoencoder, cache, processes)
         skipped = set(broken)
     if not len(dataset):
@@ -82,10 +85,12 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     # ---- model
     if settings.precision == "auto":
         settings.precision = distribution.choose_precision(processes.device)
+    said = [clip.all_captions + (clip.original_captions if original else []) for clip in dataset.clips]
+    said = list(chain.from_iterable(said))
     if not settings.resume:
-        said = (clip.all_captions + (clip.original_captions if original else []) for clip in dataset.clips)
-        tokenizer = build_tokenizer(caption for captions in said for caption in captions)
+        tokenizer = build_tokenizer(said)
         model = TextToVideo(config, tokenizer)
+    texts = cached_texts(model.text, said, cache, processes) if isinstance(model.text, PretrainedText) else None
     model.config.training = asdict(settings)
     model.to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False)  # EMA of the weights: what is saved and sampled
@@ -123,13 +128,13 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
             losses, times = [], []
             parts = torch.arange(len(batch)).chunk(settings.accumulate)
             for number, part in enumerate(parts, 1):
-                x, noise, t, ids = training_inputs(model, batch, part.tolist(), settings, processes.device)
+                inputs = training_inputs(model, batch, part.tolist(), settings, processes.device, texts)
                 with distribution.averaging(parallel, last=number == len(parts)):
                     with distribution.autocast(processes.device, settings.precision):
-                        loss = parallel(x, noise, t, ids)  # (B,)
+                        loss = parallel(*inputs)  # (B,)
                     (loss.sum() / len(batch)).backward()
                 losses.append(loss.detach())
-                times.append(t)
+                times.append(inputs[2])
 
             # every process sees every sample's loss, and so takes the same decisions
             losses, times = processes.gather(torch.cat(losses)), processes.gather(torch.cat(times))
@@ -310,8 +315,11 @@ def make_optimizers(model: TextToVideo, settings: TrainSettings) -> list[torch.o
 # ---------------------------------------------------------------- in the loop
 
 
-def training_inputs(model: TextToVideo, batch, part: list[int], settings: TrainSettings, device) -> tuple[Tensor, ...]:
-    """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L) of part of a batch; all chance is in its seeds."""
+def training_inputs(
+    model: TextToVideo, batch: Batch, part: list[int], settings: TrainSettings, device, texts: CachedTexts | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | Text]:
+    """Latents, noise (B, C, T, H, W), t (B,) and token ids (B, L), or what a frozen encoder made of the captions. All
+    chance is in the samples' seeds."""
     seeds = [batch.seeds[i] for i in part]
     x = batch.video[part].to(device, non_blocking=True)
     if x.dtype == torch.uint8:  # else these are latents, which the autoencoder made before training
@@ -320,7 +328,7 @@ def training_inputs(model: TextToVideo, batch, part: list[int], settings: TrainS
     t = model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds])).to(device)
     dropped = uniform([seed_of(seed, "dropout") for seed in seeds]) < settings.caption_dropout
     captions = ["" if empty else batch.captions[i] for i, empty in zip(part, dropped.tolist(), strict=True)]
-    return x, noise, t, model.text.tokenize(captions).to(device)
+    return x, noise, t, texts(captions, device) if texts else model.text.tokenize(captions).to(device)
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
