@@ -1,11 +1,15 @@
-"""The first step of curation: measures all clips by everything that a recipe asks for, and keeps it in a `Store`.
+"""The first step of curation: measures clips by everything that a recipe asks for, and keeps it in a `Store`.
 
 Splitting happens on the way: what comes after a splitter in the recipe is measured on the pieces. Clips that lie close
-together in one file are measured in one go, by as many processes as are wanted.
+together in one file are measured in one go, by as many processes as are wanted. A manifest is taken a group of clips
+at a time, so that its length does not matter.
 """
 
 import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError
 
 VERSION = 1  # of all formulas: raise it with every change, so that nothing old is taken for new
+GROUP = 4096  # clips, and about as many pieces, that are held at a time: it pays to start processes for so many
 TOGETHER = 2 * MOST  # sampled frames of one file that a process holds at a time
 FACTS = ("duration", "width", "height", "fps")
 
@@ -45,30 +50,44 @@ class Job:
 
 
 def annotate(
-    clips: list[Clip], recipe: Recipe, folder: Path, store: Store, workers: int, show: bool = True
-) -> list[Row]:
-    """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and returns a row for each.
+    clips: Iterable[Clip], recipe: Recipe, folder: Path, store: Store, workers: int, bar: tqdm
+) -> Iterator[Row]:
+    """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and yields a row for each, in order.
 
     Nothing that the store has is measured again. With `workers` 0 everything happens in this process."""
-    rows = level = [Row(clip) for clip in clips]
-    for depth, steps in enumerate(recipe.levels()):
-        _measure(level, steps, folder, store, workers, "measuring pieces" if depth else "measuring", show)
-        place, last = steps[-1] if steps else (None, None)
-        if last and last.name in SPLITTERS:
-            for row in level:
-                if not row.broken:
-                    cut = pieces(row.clip, row.clip.stats["duration"], row.values[place], **last.applied)
-                    row.pieces = [Row(clip) for clip in cut]
-            level = [piece for row in level for piece in row.pieces]
-    return rows
+    clips, levels = iter(clips), recipe.levels()
+    while waiting := deque(Row(clip) for clip in islice(clips, GROUP)):
+        _measure(waiting, levels[0], folder, store, workers, bar)
+        while waiting:
+            group, size = [], 0
+            while waiting and size < GROUP:
+                group.append(waiting.popleft())
+                _split(group[-1], levels[0])
+                size += 1 + len(group[-1].pieces)
+            level = group
+            for steps in levels[1:]:
+                level = [piece for row in level for piece in row.pieces]
+                bar.total += len(level)
+                _measure(level, steps, folder, store, workers, bar)
+                for row in level:
+                    _split(row, steps)
+            yield from group
 
 
-def share_of(clips: list[Clip], rank: int, world: int) -> list[Clip]:
+def share_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
     """The clips that one of `world` processes measures: all clips of a file go to the same one."""
-    return [clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank]
+    return (clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank)
 
 
-def _measure(rows: list[Row], steps: list[tuple[int, Step]], folder: Path, store: Store, workers: int, title, show):
+def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
+    """Makes pieces of a clip, if the last of the steps by which it was measured is a splitter."""
+    if steps and steps[-1][1].name in SPLITTERS and not row.broken:
+        place, step = steps[-1]
+        cut = pieces(row.clip, row.clip.stats["duration"], row.values[place], **step.applied)
+        row.pieces = [Row(clip) for clip in cut]
+
+
+def _measure(rows: Iterable[Row], steps: list[tuple[int, Step]], folder: Path, store: Store, workers: int, bar: tqdm):
     """Fills in values, stats and what is broken, of all rows by steps (place in the recipe, step)."""
     versions: dict[str, tuple] = {}
     pending: list[tuple[Row, list[str]]] = []
@@ -76,28 +95,30 @@ def _measure(rows: list[Row], steps: list[tuple[int, Step]], folder: Path, store
         if row.clip.video not in versions:
             versions[row.clip.video] = _version(folder / row.clip.video)
         keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
-        if not _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
+        if _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
+            bar.update()
+        else:
             pending.append((row, keys))
-    with tqdm(total=len(rows), initial=len(rows) - len(pending), desc=title, unit="clip", disable=not show) as bar:
-        groups = _groups(pending)
-        tasks = [
-            (
-                folder / group[0][0].clip.video,
-                [
-                    Job(row.clip, [step for _, step in steps], [store.get(row.clip.id, key) for key in keys[1:]])
-                    for row, keys in group
-                ],
-            )
-            for group in groups
-        ]
-        for index, results, crashed in in_processes(measure_together, tasks, workers):
-            for (row, keys), values in zip(groups[index], results, strict=True):
-                found = dict(zip(keys, values, strict=False))  # a broken clip has only the first
-                if not crashed:
-                    new = {key: value for key, value in found.items() if store.get(row.clip.id, key) != value}
-                    store.add(row.clip.id, new)
-                _fill(row, steps, keys, found)
-                bar.update()
+    groups = _groups(pending)
+    tasks = [
+        (
+            folder / group[0][0].clip.video,
+            [
+                Job(row.clip, [step for _, step in steps], [store.get(row.clip.id, key) for key in keys[1:]])
+                for row, keys in group
+            ],
+        )
+        for group in groups
+    ]
+    for index, results, crashed in in_processes(measure_together, tasks, workers):
+        for (row, keys), values in zip(groups[index], results, strict=True):
+            found = dict(zip(keys, values, strict=False))  # a broken clip has only the first
+            if not crashed:
+                store.add(
+                    row.clip.id, {key: value for key, value in found.items() if store.get(row.clip.id, key) != value}
+                )
+            _fill(row, steps, keys, found)
+            bar.update()
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -1,12 +1,14 @@
 """What a recipe did to a manifest, for people: report.md, with a picture of the numbers and a sheet of frames."""
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from lite_sora.curation.recipe import Recipe
 from lite_sora.curation.selection import Selection
-from lite_sora.data.clip import Clip
+from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.preview import sheet
 from lite_sora.data.video import ClipError, probe, read_frames
 
@@ -14,40 +16,38 @@ EXAMPLES = 5  # of what each operator dropped, in words; pictures of the first t
 FRAMES, HEIGHT = 6, 96  # of each example in the sheet
 
 
-def write_report(report: Path, recipe: Recipe, clips: list[Clip], selection: Selection, folder: Path) -> None:
+def write_report(report: Path, recipe: Recipe, selection: Selection, folder: Path) -> None:
     """Writes report.md, numbers.png and frames.png into `report`. `folder` is where the videos are."""
     report.mkdir(exist_ok=True)
     _numbers(report / "numbers.png", selection)
-    examples = _examples(selection)
-    _frames(report / "frames.png", examples, selection.kept, folder)
+    examples, kept = _examples(selection), _spread(selection.kept, selection.counts[-1][2], 2 * EXAMPLES)
+    _frames(report / "frames.png", examples, kept, folder)
     part = report / "report.md.part"
-    part.write_text(_words(recipe, clips, selection, examples), encoding="utf-8")
+    part.write_text(_words(recipe, selection, examples), encoding="utf-8")
     part.replace(report / "report.md")
 
 
 def _examples(selection: Selection) -> list[tuple[str, int, list[Clip]]]:
     """(operator, how many it dropped, some of them spread over the manifest), for each operator that dropped any."""
-    examples = []
-    for place, (name, _, _) in enumerate(selection.counts):
-        dropped = [clip for at, clip in selection.dropped if at == place]
-        if dropped:
-            examples.append((name, len(dropped), _spread(dropped, EXAMPLES)))
-    return examples
+    dropped = read_manifest(selection.dropped, allow_outside=True)  # operator by operator
+    return [(name, count, _spread(islice(dropped, count), count, EXAMPLES)) for name, count in selection.drops]
 
 
-def _spread(clips: list[Clip], count: int) -> list[Clip]:
-    return [clips[i * len(clips) // count] for i in range(count)] if len(clips) > count else clips
+def _spread(clips: Iterable[Clip], length: int, count: int) -> list[Clip]:
+    """`count` of `length` clips, or all if they are fewer."""
+    wanted = {i * length // count for i in range(count)}
+    return [clip for i, clip in enumerate(clips) if i in wanted]
 
 
 # ---------------------------------------------------------------- words
 
 
-def _words(recipe: Recipe, clips: list[Clip], selection: Selection, examples: list) -> str:
+def _words(recipe: Recipe, selection: Selection, examples: list) -> str:
     hours = sum(clip.stats["duration"] for clip in selection.kept) / 3600
     lines = [
         f"# Curation by `{recipe.name}`",
         "",
-        f"{len(clips):,} clips came in, {len(selection.kept):,} clips ({hours:.2f} hours) were kept.",
+        f"{selection.counts[0][1]:,} clips came in, {selection.counts[-1][2]:,} clips ({hours:.2f} hours) were kept.",
         "",
         "| operator | clips before | clips after | share |",
         "|---|---:|---:|---:|",
@@ -99,9 +99,11 @@ def _numbers(path: Path, selection: Selection) -> None:
         funnel.text(count, place, f" {count:,}", va="center", fontsize=8)
     funnel.set(title="clips that each operator kept")
     funnel.legend(loc="lower right")
-    for index, (step, values) in enumerate(measured):
+    for index, (step, sample) in enumerate(measured):
         axes = figure.add_subplot(grid[1 + index // columns, index % columns])
-        axes.hist([value for value in values if value is not None], bins=30, color="0.6")
+        values = [value for value in sample.values if value is not None]
+        weight = len(sample) / max(1, len(sample.values))  # of each of them, where they stand for more
+        axes.hist(values, bins=30, weights=[weight] * len(values), color="0.6")
         low, high = axes.get_xlim()
         for limit in step.applied.values():
             if limit is not None:
@@ -119,7 +121,7 @@ def _frames(path: Path, examples: list, kept: list[Clip], folder: Path) -> None:
     """A sheet of frames: three clips that each operator dropped, and some that were kept."""
     rows, labels = [], []
     wanted = [(f"DROPPED {clip.id}: {clip.stats['dropped']}", clip) for _, _, some in examples for clip in some[:3]]
-    wanted += [(f"kept {clip.id}: {clip.caption[:80]}", clip) for clip in _spread(kept, 2 * EXAMPLES)]
+    wanted += [(f"kept {clip.id}: {clip.caption[:80]}", clip) for clip in kept]
     for label, clip in wanted:
         try:
             rows.append(_look(clip, folder / clip.video))

@@ -1,15 +1,19 @@
 """A recipe and a manifest in, a better manifest and a report out: measure everything, then select."""
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from lite_sora.curation.annotate import annotate, share_of
+from tqdm import tqdm
+
+from lite_sora.curation.annotate import Row, annotate, share_of
 from lite_sora.curation.recipe import Recipe
 from lite_sora.curation.report import write_report
 from lite_sora.curation.selection import Selection, select
 from lite_sora.curation.store import Store
-from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
+from lite_sora.data.clip import Clip, ManifestError, read_manifest
 
 
 def curate(
@@ -28,27 +32,29 @@ def curate(
         raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
     if out.resolve() == manifest.resolve():
         raise ManifestError(f"{out}: would overwrite the manifest that it is made from; choose another --out")
-    clips = list(read_manifest(manifest, allow_outside))
-    if not clips:
-        raise ManifestError(f"{manifest}: holds no clip")
-    folder, stats = manifest.parent, manifest.with_name(manifest.stem + "-stats")
+    stats, report = manifest.with_name(manifest.stem + "-stats"), out.with_name(out.stem + "-report")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+    def clips() -> Iterator[Clip]:
+        return read_manifest(manifest, allow_outside)
+
+    def measured(clips: Iterable[Clip], show: bool) -> Iterator[Row]:
+        bar = tqdm(total=share, desc="measuring", unit="clip", disable=not show)
+        with bar, closing(Store(stats, rank)) as store:
+            yield from annotate(clips, recipe, manifest.parent, store, workers, bar)
+
+    if next(clips(), None) is None:
+        raise ManifestError(f"{manifest}: holds no clip")
+    share = sum(1 for _ in share_of(clips(), rank, world))  # reads all rows: whatever is wrong comes out now
     if world > 1:
         _join()
-    store = Store(stats, rank)
-    rows = annotate(share_of(clips, rank, world), recipe, folder, store, workers, show)
-    store.close()
-    if world > 1:
+        for _ in measured(share_of(clips(), rank, world), show):
+            pass
         _wait_for_all()
         if rank:
             return None
-        store = Store(stats)  # with what the others have measured
-        rows = annotate(clips, recipe, folder, store, workers, show=False)
-        store.close()
-    selection = select(rows, recipe)
-    write_manifest(out, selection.kept)
-    write_manifest(out.with_name(out.stem + ".dropped.jsonl"), [clip for _, clip in selection.dropped])
-    write_report(out.with_name(out.stem + "-report"), recipe, clips, selection, folder)
+    selection = select(measured(clips(), show and world == 1), recipe, out)
+    write_report(report, recipe, selection, manifest.parent)
     return selection
 
 

@@ -2,11 +2,15 @@
 goes on where it was, and a threshold can be changed without measuring again.
 
 A line holds what was measured of one clip in one visit, each value under a digest of everything that it depends on.
-Each process of a torchrun job appends to a file of its own, and reads those of all.
+Each process of a torchrun job appends to a file of its own, and reads those of all. Where a clip's lines stand is kept
+in a database that is on disk as well, so that millions of them need no memory.
 """
 
 import json
 import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,38 +21,67 @@ def digest(*parts: Any) -> str:
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=9).hexdigest()
 
 
+def scratch() -> sqlite3.Connection:
+    """A database in a temporary file without a name, which is gone when it is closed, or the process ends."""
+    database = sqlite3.connect("")
+    database.execute("PRAGMA journal_mode = OFF")  # nothing is ever rolled back
+    return database
+
+
 class Store:
     """Values by (clip id, digest), in `folder`/rank-*.jsonl."""
 
     def __init__(self, folder: Path, rank: int = 0):
-        self.path, self.values = folder / f"rank-{rank}.jsonl", {}
+        self.path, self.files, self.index = folder / f"rank-{rank}.jsonl", [], scratch()
         folder.mkdir(parents=True, exist_ok=True)
+        self.own = self.path.open("ab+", buffering=0)
+        size = self.own.seek(0, os.SEEK_END)
+        if size and os.pread(self.own.fileno(), 1, size - 1) != b"\n":  # killed in the middle of a line: leave it alone
+            self.own.write(b"\n")
         self.read()
-        self.file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        size = os.fstat(self.file).st_size
-        if size and os.pread(self.file, 1, size - 1) != b"\n":  # killed in the middle of a line: leave it alone
-            os.write(self.file, b"\n")
 
     def read(self) -> None:
-        """Reads what all processes have written so far. Lines that were cut off count as never written."""
-        for path in sorted(self.path.parent.glob("rank-*.jsonl")):
-            with path.open("rb") as lines:
-                for line in lines:
-                    try:
-                        row = json.loads(line)
-                        self.values |= {(row["id"], key): value for key, value in row["values"].items()}
-                    except (ValueError, KeyError, TypeError, AttributeError):
-                        continue
+        """Finds what all processes have written so far. Lines that were cut off count as never written."""
+        self.last: tuple[str | None, dict] = None, {}  # the clip that was asked for last, and all its values
+        others = set(self.path.parent.glob("rank-*.jsonl")) - {self.path}
+        self.files = [self.own, *(path.open("rb") for path in sorted(others))]
+        self.index.executescript("DROP TABLE IF EXISTS lines; CREATE TABLE lines (id, file, place, length)")
+        for number, path in enumerate([self.path, *sorted(others)]):
+            self.index.executemany("INSERT INTO lines VALUES (?, ?, ?, ?)", _lines(path, number))
+        self.index.execute("CREATE INDEX ids ON lines (id)")
 
     def get(self, id: str, key: str) -> Any:
         """The value of a clip under a digest, or None."""
-        return self.values.get((id, key))
+        if self.last[0] != id:
+            self.last = id, {}
+            where = "SELECT file, length, place FROM lines WHERE id = ? ORDER BY rowid"
+            for file, length, place in self.index.execute(where, (id,)):
+                line = os.pread(self.files[file].fileno(), length, place)
+                self.last[1].update(json.loads(line)["values"])
+        return self.last[1].get(key)
 
     def add(self, id: str, values: dict[str, Any]) -> None:
         """Keeps {digest: value} of one clip: a single write, which another process cannot interrupt."""
-        line = json.dumps({"id": id, "values": values}, ensure_ascii=False, allow_nan=False) + "\n"
-        os.write(self.file, line.encode())
-        self.values |= {(id, key): value for key, value in values.items()}
+        line = (json.dumps({"id": id, "values": values}, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        place = self.own.seek(0, os.SEEK_END)  # nobody else appends to this file
+        self.own.write(line)
+        self.index.execute("INSERT INTO lines VALUES (?, 0, ?, ?)", (id, place, len(line)))
+        if self.last[0] == id:
+            self.last[1].update(values)
 
     def close(self) -> None:
-        os.close(self.file)
+        for file in self.files:
+            file.close()
+        self.index.close()
+
+
+def _lines(path: Path, number: int) -> Iterator[tuple[str, int, int, int]]:
+    """(clip id, number of the file, place, length) of each line of a file that is whole."""
+    place = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                row = json.loads(line)
+                if isinstance(row["id"], str) and isinstance(row["values"], dict):
+                    yield row["id"], number, place, len(line)
+            place += len(line)

@@ -15,6 +15,7 @@ from lite_sora.curation import annotate, footage, operators
 from lite_sora.curation import run as run_module
 from lite_sora.curation.recipe import read_recipe
 from lite_sora.curation.run import curate
+from lite_sora.curation.selection import Sample
 from lite_sora.data.clip import ManifestError, read_manifest
 
 RECIPE = """
@@ -117,6 +118,26 @@ def test_a_limit_changes_without_measuring_again(manifest, measured):
     assert {clip for clip, name in measured if name == "motion"} == {"cut"}  # the others are not cut either way
 
 
+TWICE = "[near_duplicates, split_by_scene, split_by_duration: {seconds: 1}, motion]"
+
+
+@pytest.mark.parametrize("recipe, most", [(RECIPE, 5), (TWICE, 9)])  # of 9 and 21 pieces
+def test_a_manifest_is_taken_a_few_clips_at_a_time(recipe, most, manifest, monkeypatch):
+    """And what comes out does not depend on how many."""
+    at_once, _ = run(manifest, recipe)
+    files = [manifest.with_name(name) for name in ("out.jsonl", "out.dropped.jsonl")]
+    written = [path.read_bytes() for path in files]
+    for path in manifest.with_name("in-stats").iterdir():
+        path.unlink()
+    sizes = []
+    measure = annotate._measure
+    monkeypatch.setattr(annotate, "_measure", lambda rows, *others: sizes.append(len(rows)) or measure(rows, *others))
+    monkeypatch.setattr(annotate, "GROUP", 3)
+    assert run(manifest, recipe)[0] == at_once
+    assert [path.read_bytes() for path in files] == written
+    assert max(sizes) <= most < sum(sizes) / 2
+
+
 def test_a_file_that_changed_is_measured_again(manifest, measured):
     run(manifest)
     measured.clear()
@@ -137,14 +158,15 @@ def test_captions_matter_only_to_what_reads_them(manifest, measured):
 @pytest.mark.parametrize("clips", [1, 4])
 def test_going_on_after_a_kill_measures_the_rest(clips, manifest, measured, monkeypatch):
     """The run ends after so many clips, and half of the last line is lost."""
-    whole, _ = run(manifest, name="whole")
+    whole, clips_of_whole = run(manifest, name="whole")
+    reasons_of_whole = reasons(manifest, "whole")
     lines = manifest.with_name("in-stats") / "rank-0.jsonl"
     kept = lines.read_bytes().splitlines(keepends=True)[: clips + 1]
     lines.write_bytes(b"".join(kept)[: -len(kept[-1]) // 2])
     there = {json.loads(line)["id"] for line in kept[:-1]}
     measured.clear()
-    again, _ = run(manifest, name="whole")
-    assert again == whole
+    again, clips_of_again = run(manifest, name="whole")
+    assert again == whole and clips_of_again == clips_of_whole and reasons(manifest, "whole") == reasons_of_whole
     assert not there & {clip for clip, name in measured if name == "integrity"}
     assert len(measured) == len(set(measured))
 
@@ -224,6 +246,14 @@ def test_the_report_counts_what_was_dropped_earlier(manifest):
         ("luminance", 6),
         ("motion", 2),
     ]
+
+
+def test_a_histogram_is_drawn_from_a_sample_of_many_clips():
+    sample = Sample(most=500)
+    for value in range(20_000):
+        sample.add(value)
+    assert len(sample) == 20_000 and len(set(sample.values)) == 500
+    assert sum(sample.values) / 500 == pytest.approx(10_000, rel=0.1)
 
 
 def test_a_recipe_that_keeps_nothing(manifest):

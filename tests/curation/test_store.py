@@ -43,7 +43,9 @@ def test_lines_that_are_none_of_ours_are_ignored(tmp_path):
         lines.write(
             b'\xff\xfe\n[1, 2]\nnull\n{"id": "a"}\n{"id": "a", "values": 3}\n{"id": [], "values": {"k": 9}}\n\n'
         )
-    assert Store(tmp_path).values == {("a", "k"): {"value": 1}}
+    store = Store(tmp_path)
+    assert store.get("a", "k") == {"value": 1}
+    assert [id for (id,) in store.index.execute("SELECT id FROM lines")] == ["a"]
 
 
 def test_processes_read_each_others_files(tmp_path):
