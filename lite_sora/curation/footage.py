@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lite_sora.curation.motion import velocity
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, Packets, VideoInfo, probe, read_frames, read_packets
 
@@ -35,6 +36,7 @@ class Footage:
         count = min(count, MOST)
         self.fps = count / self.duration if self.duration else RATE  # at which `frames` were sampled
         self.times = tuple(self.start + (i + 0.5) * self.duration / count for i in range(count))
+        self._velocity: tuple | None = None  # and the crop that it was found in
         reader.want(self.times)
 
     @property
@@ -58,6 +60,13 @@ class Footage:
         """`count` of `frames`, evenly spread: the middles of as many equal parts of the clip."""
         frames = self.frames
         return frames[((np.arange(count) + 0.5) * len(frames) / count).astype(int)]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """How `frames` move (`motion.velocity`): searched for once for all measures that ask."""
+        if self._velocity is None or self._velocity[0] != self.crop:
+            self._velocity = self.crop, velocity(self.frames, self.fps)
+        return self._velocity[1]
 
     @property
     def packets(self) -> Packets:

@@ -17,30 +17,11 @@ FASTEST = 0.65  # diagonals per second that the search reaches, at rates down to
 CLEAR = 2.0  # grey levels a pixel by which a shift must fit better than none: in flat blocks every shift fits
 
 
-def motion(frames: np.ndarray, fps: float) -> float:
-    """Mean speed over the picture and over time, for frames uint8 (T, H, W, 3) sampled at `fps`, best at 8 or more.
+def velocity(frames: np.ndarray, fps: float) -> np.ndarray:
+    """Velocity (y, x) of each block in diagonals per second, (pairs of frames, blocks, 2), for frames uint8
+    (T, H, W, 3) sampled at `fps`, best at 8 or more.
 
-    Each block of 8×8 pixels of the small, grey picture is looked for in the next one (an eighth of a second later), and
-    how far it has gone is averaged. What is flat counts as still, so a small thing on a plain ground has a small score;
-    what flickers (glitter, a cut) finds a match anywhere, and has a large one. Keep between `STILL`, 0.005, and `WILD`,
-    0.5. A clip of one frame has no motion.
-    """
-    return float(np.linalg.norm(_velocity(frames, fps), axis=-1).mean())
-
-
-def jitter(frames: np.ndarray, fps: float) -> float:
-    """How abruptly the camera's speed changes, from one eighth of a second to the next; 0 for a still or a steady pan.
-
-    The camera's velocity is the median over the blocks; jitter is the mean length of its change. A hand-held camera
-    reverses its drift many times a second. Shaking much faster than 4 times a second is seen in part, and a thing that
-    fills half of the picture is taken for the camera. Keep below `SHAKY`, 0.2.
-    """
-    camera = np.median(_velocity(frames, fps), axis=1)  # (pairs, 2)
-    return float(np.linalg.norm(np.diff(camera, axis=0), axis=-1).mean()) if len(camera) > 1 else 0.0
-
-
-def _velocity(frames: np.ndarray, fps: float) -> np.ndarray:
-    """Velocity (y, x) of each block in diagonals per second: (pairs of frames, blocks, 2)."""
+    Each block of 8×8 pixels of the small, grey picture is looked for in the next one (an eighth of a second later)."""
     step = max(1, round(fps / RATE))
     grey = np.stack([_small(frame) for frame in frames[::step]])  # (T, h, w)
     if len(grey) == 1:
@@ -49,6 +30,27 @@ def _velocity(frames: np.ndarray, fps: float) -> np.ndarray:
     reach = int(np.ceil(FASTEST * diagonal * min(3 / RATE, 1 / rate)))  # pixels
     shifts = [_match(before, after, reach) for before, after in zip(grey[:-1], grey[1:], strict=True)]
     return np.stack(shifts) * rate / diagonal
+
+
+def motion(velocity: np.ndarray) -> float:
+    """Mean speed over the picture and over time, of what `velocity` has found.
+
+    What is flat counts as still, so a small thing on a plain ground has a small score; what flickers (glitter, a cut)
+    finds a match anywhere, and has a large one. Keep between `STILL`, 0.005, and `WILD`, 0.5. A clip of one frame has
+    no motion.
+    """
+    return float(np.linalg.norm(velocity, axis=-1).mean())
+
+
+def jitter(velocity: np.ndarray) -> float:
+    """How abruptly the camera's speed changes, from one eighth of a second to the next; 0 for a still or a steady pan.
+
+    The camera's velocity is the median over the blocks; jitter is the mean length of its change. A hand-held camera
+    reverses its drift many times a second. Shaking much faster than 4 times a second is seen in part, and a thing that
+    fills half of the picture is taken for the camera. Keep below `SHAKY`, 0.2.
+    """
+    camera = np.median(velocity, axis=1)  # (pairs, 2)
+    return float(np.linalg.norm(np.diff(camera, axis=0), axis=-1).mean()) if len(camera) > 1 else 0.0
 
 
 def _small(frame: np.ndarray) -> np.ndarray:

@@ -93,12 +93,12 @@ def blur(footage: Footage) -> float:
 
 def motion(footage: Footage) -> float:
     """How far the picture moves, in shares of its diagonal a second; see `motion.motion`. Default: 0.005 to 0.5."""
-    return motions.motion(footage.frames, footage.fps)
+    return motions.motion(footage.velocity)
 
 
 def jitter(footage: Footage) -> float:
     """How unsteadily the camera is held; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
-    return motions.jitter(footage.frames, footage.fps)
+    return motions.jitter(footage.velocity)
 
 
 def text_area(footage: Footage) -> float:

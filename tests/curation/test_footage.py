@@ -6,6 +6,7 @@ from films import FPS, film
 
 from lite_sora.curation import footage as module
 from lite_sora.curation.footage import MOST, Footage, Reader
+from lite_sora.curation.operators import OPERATORS
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, probe, read_packets, write_gif, write_video
 
@@ -157,3 +158,14 @@ def test_what_has_no_packets(tmp_path):
     (tmp_path / "a.mp4").write_text("404: not found")
     with pytest.raises(ClipError, match="not a video that can be opened"):
         read_packets(tmp_path / "a.mp4")
+
+
+def test_motion_and_jitter_share_one_search_until_the_crop_changes(path, monkeypatch):
+    searched = []
+    monkeypatch.setattr(module, "velocity", lambda *some, of=module.velocity: searched.append(some) or of(*some))
+    (clip,) = footages(path, (0.0, 1.0))
+    moved, shaken = (OPERATORS[name].measure(clip) for name in ("motion", "jitter"))
+    assert len(searched) == 1 and moved > 0.1 > shaken
+    clip.crop = [0, 0, 1, 0.5]
+    inside = OPERATORS["motion"].measure(clip)
+    assert len(searched) == 2 and inside > moved  # as many pixels are more of a shorter diagonal

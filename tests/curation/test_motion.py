@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lite_sora.curation.motion import SHAKY, STILL, WILD, jitter, motion
+from lite_sora.curation import motion as of_velocity
+from lite_sora.curation.motion import SHAKY, STILL, WILD, velocity
+
+
+def motion(frames: np.ndarray, fps: float) -> float:
+    return of_velocity.motion(velocity(frames, fps))
+
+
+def jitter(frames: np.ndarray, fps: float) -> float:
+    return of_velocity.jitter(velocity(frames, fps))
+
 
 TEXTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 80, 3), dtype=np.uint8))
 TEXTURE = TEXTURE.resize((3200, 1200), Image.Resampling.BICUBIC)
