@@ -1,0 +1,207 @@
+"""Any vision-language model that transformers serves: load it, and have it describe clips.
+
+One path for all families: frames and a prompt → the processor's tensors → `generate` → the new words. What little
+differs from family to family is the table in families.py.
+"""
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from lite_sora.captioning.answers import Answer, ModelError
+from lite_sora.captioning.families import FAMILIES, Family
+from lite_sora.captioning.processors import load_processor
+
+FPS = 2.0  # of the frames of a video, for models that read times: what most are trained at
+
+
+def load_captioner(name: str, device: str | None = None, trust_remote_code: bool = False) -> "Captioner":
+    """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere.
+
+    Weights come from .safetensors only, and code that a model brings along runs only where trust_remote_code says so.
+    Raises ModelError, which says what to do, for one that cannot be used.
+    """
+    import transformers
+
+    if trust_remote_code:
+        warnings.warn(f"{name} may run code of its own on this machine (trust_remote_code)", stacklevel=2)
+    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    config = _load_config(name, trust_remote_code)
+    model_class = getattr(transformers, _auto_class(name, config, trust_remote_code))
+    family = FAMILIES.get(config.model_type, Family())
+    if trained_on := getattr(config, "num_image_with_embedding", None):  # GIT for videos
+        family = replace(family, takes="images", frames=trained_on)
+    try:
+        processor = load_processor(name, config, family, trust_remote_code)
+        model = model_class.from_pretrained(
+            name,
+            dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except ImportError as error:
+        raise ModelError(f"{name} needs a package that is not installed: {error}") from error
+    except Exception as error:  # files from elsewhere can be wrong in any way
+        raise ModelError(f"{name} cannot be loaded: {error}") from error
+    return Captioner(name, family, processor, model.eval().to(device))
+
+
+def _load_config(name: str, trust_remote_code: bool):
+    """The model's configuration; most of what can be wrong with a name shows here."""
+    from transformers import AutoConfig
+
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(
+                f"{name} has no config.json: point at the folder that a model was saved to or downloaded to"
+            )
+        try:
+            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{folder / 'config.json'} is no JSON: {error}") from error
+        if "model_type" not in settings:
+            raise ModelError(f"{name} is no model of the transformers library (its config.json names no model_type)")
+    elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(f"there is no folder {name}")
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except OSError as error:
+        raise ModelError(
+            f"{name} is no folder here and cannot be fetched from the hub. Without a network, point at a folder: where "
+            f"there is one, `hf download {name} --local-dir FOLDER`, and take FOLDER here as --model FOLDER ({error})"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{name} cannot be loaded: {error}") from error
+
+
+def _auto_class(name: str, config, trust_remote_code: bool) -> str:
+    """Which of transformers' auto classes loads it: one for all, but for code that is the model's own."""
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return "AutoModelForImageTextToText"
+    own = getattr(config, "auto_map", None) or {}
+    for kind in ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel"):
+        if trust_remote_code and kind in own:
+            return kind
+    raise ModelError(f"{name} is a {config.model_type}, which looks at no images: name a vision-language model")
+
+
+class Captioner:
+    """A vision-language model that describes clips."""
+
+    def __init__(self, name: str, family: Family, processor, model):
+        self.name, self.family, self.processor, self.model = name, family, processor, model
+        # "video": the frames as a video; "images": several frames at a time, as images; "image": one frame at a time
+        self.takes = family.takes
+        if family.takes == "video" and processor.video_processor is None:
+            self.takes = "images"
+        self.template = getattr(processor, "chat_template", None)
+        if family.asked is None and self.template is None:
+            raise ModelError(f"{name} has no chat template, so nobody knows how it wants to be asked")
+        try:
+            self._text("", 1 if self.takes == "image" else 2)
+        except Exception as error:  # a template is a program
+            raise ModelError(f"{name} cannot be asked about frames by its chat template: {error}") from error
+        model.generation_config.forced_eos_token_id = None  # BART's: a cut at the limit would pass for an end
+        processor.tokenizer.padding_side = "left"  # new words follow the prompt
+        if processor.tokenizer.pad_token is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+
+    @torch.inference_mode()
+    def describe(
+        self, clips: list[np.ndarray], prompt: str, max_tokens: int = 128, temperature: float = 0.0, seed: int = 0
+    ) -> list[Answer]:
+        """An answer for each of the clips, uint8 (T, H, W, 3), which may differ in length and size.
+
+        temperature 0 takes the likeliest word each time; more than that draws words, the same ones for the same seed.
+        Models that read no text (BLIP, GIT, …) and those that know one task (Florence-2, …) pass over the prompt.
+        Raises ValueError for clips that the model cannot look at.
+        """
+        for clip in clips:
+            self._check(clip)
+        answers: dict[int, Answer] = {}
+        for frames in sorted({len(clip) for clip in clips}):  # clips of as many frames make a batch
+            rows = [row for row, clip in enumerate(clips) if len(clip) == frames]
+            inputs = self._read([clips[row] for row in rows], prompt)
+            answers |= zip(rows, self._write(inputs, max_tokens, temperature, seed), strict=True)
+        return [answers[row] for row in range(len(clips))]
+
+    def _check(self, clip: np.ndarray) -> None:
+        if not isinstance(clip, np.ndarray) or clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3:
+            what = f"{clip.dtype} {clip.shape}" if isinstance(clip, np.ndarray) else type(clip).__name__
+            raise ValueError(f"a clip is a uint8 array (T, H, W, 3), not {what}")
+        if 0 in clip.shape:
+            raise ValueError(f"a clip of shape {clip.shape} has nothing in it")
+        if self.takes == "image" and len(clip) > 1:
+            raise ValueError(f"{self.name} looks at one frame at a time, not at {len(clip)}")
+        if self.family.frames and len(clip) != self.family.frames:
+            raise ValueError(f"{self.name} looks at exactly {self.family.frames} frames, not at {len(clip)}")
+
+    def _read(self, clips: list[np.ndarray], prompt: str):
+        """Clips (T, H, W, 3) of equal length T → what `generate` takes: pixels, token ids (B, L), and more."""
+        images = [[Image.fromarray(frame) for frame in clip] for clip in clips]
+        if self.family.asked == "":
+            flat = self.processor([image for clip in images for image in clip])
+            if self.takes == "images":  # (B * T, 3, H, W) → (B, T, 3, H, W)
+                flat["pixel_values"] = flat["pixel_values"].unflatten(0, (len(clips), -1))
+            return flat
+        text = self._text(prompt, len(clips[0]))
+        if self.takes != "video":
+            seen = {"images": images}
+        elif hasattr(self.processor, "image_processor"):
+            times = {"total_num_frames": len(clips[0]), "fps": FPS, "frames_indices": list(range(len(clips[0])))}
+            seen = {"videos": clips, "video_metadata": [times] * len(clips), "do_sample_frames": False}
+        else:
+            seen = {"images": clips}  # InstructBLIP-Video's word for videos
+        bos = self.processor.tokenizer.bos_token
+        if bos and text.startswith(bos):  # from the chat template: no second one
+            seen["add_special_tokens"] = False
+        inputs = self.processor(
+            text=[text] * len(clips), padding=True, return_tensors="pt", **seen, **self.family.options
+        )
+        inputs.pop("labels", None)  # some processors think of training
+        return inputs
+
+    def _text(self, prompt: str, frames: int) -> str:
+        """What the model reads, with a placeholder where each image or the video goes."""
+        kind, count = ("video", 1) if self.takes == "video" else ("image", frames)
+        placeholder = str(getattr(self.processor, f"{kind}_token", ""))
+        if not self.template:
+            return self.family.asked.replace("{frames}", placeholder * count).replace("{prompt}", prompt)
+        content = [{"type": kind}] * count + [{"type": "text", "text": prompt}]
+        message = {"role": "user", "content": content}
+        text = self.processor.apply_chat_template([message], add_generation_prompt=True)
+        if placeholder and text.count(placeholder) != count:
+            raise ValueError(f"it writes {text.count(placeholder)} × {placeholder} instead of {count}")
+        return text
+
+    def _write(self, inputs, max_tokens: int, temperature: float, seed: int) -> list[Answer]:
+        """`generate`, and what is new in what it returns."""
+        inputs = inputs.to(self.model.device, self.model.dtype)
+        how = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            ids = self.model.generate(**inputs, max_new_tokens=max_tokens, num_beams=1, **how)  # (B, L)
+        read = inputs.get("input_ids")
+        if read is not None and torch.equal(ids[:, : read.shape[1]], read):  # decoders repeat what they read
+            ids = ids[:, read.shape[1] :]
+        tokenizer = self.processor.tokenizer
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ends = {
+            tokenizer.pad_token_id,
+            *_as_list(self.model.generation_config.eos_token_id),
+            *tokenizer.all_special_ids,
+        }
+        return [Answer(text.strip(), int(row[-1]) in ends) for text, row in zip(texts, ids, strict=True)]
+
+
+def _as_list(ids: int | list[int] | None) -> list[int]:
+    return ids if isinstance(ids, list) else [ids]

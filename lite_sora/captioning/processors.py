@@ -1,0 +1,85 @@
+"""A model's processor, which makes tensors of frames and text, also where torchvision is not installed.
+
+transformers' video processors all need torchvision, and without it AutoProcessor fails for every family that has one,
+even for images. So without it the processor is put together from its parts, with a stand-in for that one.
+"""
+
+import json
+
+import torch
+
+from lite_sora.captioning.families import Family
+
+
+def load_processor(name: str, config, family: Family, trust_remote_code: bool):
+    """The processor of the folder or hub id `name` (a transformers ProcessorMixin)."""
+    import transformers
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+    from transformers.utils import is_torchvision_available
+
+    if family.asked == "":
+        return ImagesOnly(name, trust_remote_code)
+    if family.processor:
+        return getattr(transformers, family.processor).from_pretrained(name)
+    own = PROCESSOR_MAPPING.get(type(config), None)
+    if own is None or "video_processor" not in own.get_attributes() or is_torchvision_available():
+        return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+    settings, _ = own.get_processor_dict(name)
+    parts = [None if part == "video_processor" else _part(name, part) for part in own.get_attributes()]
+    anything_goes = {"check_argument_for_proper_class": lambda self, name, part: type(part)}  # also none
+    processor = type(own.__name__, (own,), anything_goes).from_args_and_dict(parts, settings)
+    if family.frame_by_frame:
+        made = "pixel_values_videos" if hasattr(processor, "image_processor") else "pixel_values"
+        processor.video_processor = FrameByFrame(family.frame_by_frame, _video_settings(name, settings), made)
+    return processor
+
+
+class ImagesOnly:
+    """The processor of captioners that read no text: frames in, and a tokenizer for what comes out."""
+
+    def __init__(self, name: str, trust_remote_code: bool):
+        from transformers import AutoImageProcessor, AutoTokenizer
+
+        self.image_processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+        self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+
+    def __call__(self, images: list):
+        """images: B PIL images → {"pixel_values": (B, 3, H, W)}."""
+        return self.image_processor(images, return_tensors="pt")
+
+
+def _part(name: str, part: str):
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    if part == "image_processor":
+        return AutoImageProcessor.from_pretrained(name, backend="pil")
+    return AutoTokenizer.from_pretrained(name, subfolder="" if part == "tokenizer" else part)
+
+
+def _video_settings(name: str, settings: dict) -> dict:
+    """Size, mean, … of the video processor, from whichever file this checkpoint's age put them in."""
+    from transformers.utils import cached_file
+
+    if "video_processor" in settings:
+        return settings["video_processor"]
+    for file in ("video_preprocessor_config.json", "preprocessor_config.json"):
+        if path := cached_file(name, file, _raise_exceptions_for_missing_entries=False):
+            with open(path, encoding="utf-8") as lines:
+                return json.load(lines)
+    return {}
+
+
+class FrameByFrame:
+    """In the place of a video processor that treats each frame as an image processor does: that image processor."""
+
+    def __init__(self, kind: str, settings: dict, made: str):
+        import transformers
+
+        known = getattr(transformers, kind).valid_kwargs.__annotations__
+        self.frames = getattr(transformers, kind)(**{key: settings[key] for key in known if key in settings})
+        self.model_input_names = [made]
+
+    def __call__(self, videos: list, **_):
+        """videos: B clips (T, H, W, 3) → (B, T, 3, H', W')."""
+        pixels = [self.frames(list(video), return_tensors="pt")["pixel_values"] for video in videos]
+        return {self.model_input_names[0]: torch.stack(pixels)}
