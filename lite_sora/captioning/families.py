@@ -30,7 +30,6 @@ FAMILIES = {
     # SmolVLM's own processor demands num2words (and torchvision): it spells out the times of frames, which have none
     # here. Idefics 3's makes the same tokens of images.
     "smolvlm": Family(processor="Idefics3Processor", options=NO_TILES),
-    "idefics2": Family(options=NO_TILES),
     "idefics3": Family(options=NO_TILES),
     "gemma3": Family(),
     "qwen2_vl": Family("video"),
@@ -38,6 +37,8 @@ FAMILIES = {
     "qwen3_vl": Family("video"),
     "video_llama_3": Family("video"),
     "glm4v": Family("video"),
+    "minicpmv4_6": Family("video"),
+    "minicpmv4_7": Family("video"),
     "internvl": Family("video", frame_by_frame=RESIZED, options={"crop_to_patches": False}),
     "video_llava": Family("video", asked=LLAVA, frame_by_frame=CROPPED),
     "llava_next_video": Family("video", asked=LLAVA, frame_by_frame=CROPPED),

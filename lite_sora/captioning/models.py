@@ -44,6 +44,8 @@ def load_captioner(name: str, device: str | None = None, trust_remote_code: bool
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         )
+    except ModelError:
+        raise
     except ImportError as error:
         raise ModelError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:  # files from elsewhere can be wrong in any way
@@ -146,6 +148,8 @@ class Captioner:
 
     def _read(self, clips: list[np.ndarray], prompt: str):
         """Clips (T, H, W, 3) of equal length T → what `generate` takes: pixels, token ids (B, L), and more."""
+        if self.takes == "video" and len(clips[0]) == 1:  # Qwen3-VL and GLM-4V want two
+            clips = [clip.repeat(2, axis=0) for clip in clips]
         images = [[Image.fromarray(frame) for frame in clip] for clip in clips]
         if self.family.asked == "":
             flat = self.processor([image for clip in images for image in clip])
@@ -195,13 +199,6 @@ class Captioner:
             ids = ids[:, read.shape[1] :]
         tokenizer = self.processor.tokenizer
         texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        ends = {
-            tokenizer.pad_token_id,
-            *_as_list(self.model.generation_config.eos_token_id),
-            *tokenizer.all_special_ids,
-        }
+        end = self.model.generation_config.eos_token_id  # one id, several, or None
+        ends = {*(end if isinstance(end, list) else [end]), *tokenizer.all_special_ids}  # or padding after one
         return [Answer(text.strip(), int(row[-1]) in ends) for text, row in zip(texts, ids, strict=True)]
-
-
-def _as_list(ids: int | list[int] | None) -> list[int]:
-    return ids if isinstance(ids, list) else [ids]

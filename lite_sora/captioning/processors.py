@@ -8,6 +8,7 @@ import json
 
 import torch
 
+from lite_sora.captioning.answers import ModelError
 from lite_sora.captioning.families import Family
 
 
@@ -20,14 +21,19 @@ def load_processor(name: str, config, family: Family, trust_remote_code: bool):
     if family.asked == "":
         return ImagesOnly(name, trust_remote_code)
     if family.processor:
-        return getattr(transformers, family.processor).from_pretrained(name)
+        return getattr(transformers, family.processor).from_pretrained(name, trust_remote_code=trust_remote_code)
     own = PROCESSOR_MAPPING.get(type(config), None)
     if own is None or "video_processor" not in own.get_attributes() or is_torchvision_available():
         return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
     settings, _ = own.get_processor_dict(name)
-    parts = [None if part == "video_processor" else _part(name, part) for part in own.get_attributes()]
+    parts = [
+        None if part == "video_processor" else _part(name, part, trust_remote_code) for part in own.get_attributes()
+    ]
     anything_goes = {"check_argument_for_proper_class": lambda self, name, part: type(part)}  # also none
-    processor = type(own.__name__, (own,), anything_goes).from_args_and_dict(parts, settings)
+    try:
+        processor = type(own.__name__, (own,), anything_goes).from_args_and_dict(parts, settings)
+    except AttributeError as error:  # it asks the video processor something at once
+        raise ModelError(f"{name} needs torchvision: pip install torchvision") from error
     if family.frame_by_frame:
         made = "pixel_values_videos" if hasattr(processor, "image_processor") else "pixel_values"
         processor.video_processor = FrameByFrame(family.frame_by_frame, _video_settings(name, settings), made)
@@ -48,12 +54,13 @@ class ImagesOnly:
         return self.image_processor(images, return_tensors="pt")
 
 
-def _part(name: str, part: str):
+def _part(name: str, part: str, trust_remote_code: bool):
     from transformers import AutoImageProcessor, AutoTokenizer
 
     if part == "image_processor":
-        return AutoImageProcessor.from_pretrained(name, backend="pil")
-    return AutoTokenizer.from_pretrained(name, subfolder="" if part == "tokenizer" else part)
+        return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=trust_remote_code)
+    subfolder = "" if part == "tokenizer" else part
+    return AutoTokenizer.from_pretrained(name, subfolder=subfolder, trust_remote_code=trust_remote_code)
 
 
 def _video_settings(name: str, settings: dict) -> dict:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from captioning import tiny
+from transformers.utils import is_torchvision_available
 
 from lite_sora.captioning.answers import Answer, ModelError
 from lite_sora.captioning.models import Captioner, load_captioner
 
 PROMPT = "describe the video"
-EVERY_FAMILY = pytest.mark.parametrize("family", [build.__name__ for build in tiny.FAMILIES])
+BUILDERS = [*tiny.FAMILIES, tiny.minicpmv4_6] if is_torchvision_available() else tiny.FAMILIES
+EVERY_FAMILY = pytest.mark.parametrize("family", [build.__name__ for build in BUILDERS])
 
 
 @pytest.fixture(scope="session")
@@ -133,13 +135,11 @@ def test_what_it_takes(captioner, family, takes):
 
 
 def test_videos_in_patches_go_in_as_images_where_torchvision_is_missing(captioner):
-    from transformers.utils import is_torchvision_available
-
     expected = "video" if is_torchvision_available() else "images"
     assert captioner("qwen2_vl").takes == captioner("qwen3_vl").takes == expected
 
 
-@pytest.mark.parametrize("family", ["smolvlm", "qwen2_vl", "internvl", "gemma3"])
+@pytest.mark.parametrize("family", ["smolvlm", "qwen2_vl", "qwen3_vl", "glm4v", "internvl", "gemma3"])
 def test_clips_of_any_length_and_size_in_one_call(captioner, family):
     model = captioner(family)
     draw = np.random.default_rng(1)
@@ -233,6 +233,12 @@ def test_a_model_of_text_only(tmp_path):
     transformers.GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=96).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="is a gpt2, which looks at no images: name a vision-language model"):
         load_captioner(str(tmp_path))
+
+
+@pytest.mark.skipif(is_torchvision_available(), reason="is about its absence")
+def test_a_model_that_needs_torchvision(folder):
+    with pytest.raises(ModelError, match="minicpmv4_6 needs torchvision: pip install torchvision"):
+        load_captioner(str(folder("minicpmv4_6")))
 
 
 def test_a_hub_id_without_a_network(monkeypatch):

@@ -141,6 +141,43 @@ def qwen3_vl(folder: Path) -> None:
     _qwen(folder, "Qwen3VL", vision, "Qwen3VLProcessor", rope_parameters=rope, head_dim=8)
 
 
+def glm4v(folder: Path) -> None:
+    names = {"image_token": "<|image|>", "video_token": "<|video|>"}
+    sides = [f"<|{side}_of_{kind}|>" for kind in ("image", "video") for side in ("begin", "end")]
+    ids = {"image_token_id": 4, "video_token_id": 5, "image_start_token_id": 6, "image_end_token_id": 7}
+    ids |= {"video_start_token_id": 8, "video_end_token_id": 9}
+    vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": 4}
+    vision |= {"out_hidden_size": 16, "image_size": 16}
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    config = tf.Glm4vConfig(text_config={**TEXT, "rope_parameters": rope}, vision_config=vision, **ids)
+    patches = {"patch_size": 4, "merge_size": 2, "temporal_patch_size": 2}
+    patches["size"] = {"shortest_edge": 64, "longest_edge": 4096}
+    images = tf.Glm4vImageProcessorPil(**patches)
+    video = {**patches, "video_processor_type": "Glm4vVideoProcessor"}
+    placeholders = sides[0] + "<|image|>" + sides[1], sides[2] + "<|video|>" + sides[3]
+    settings = {"processor_class": "Glm4vProcessor"}
+    model = tf.Glm4vForConditionalGeneration
+    save(folder, model, config, tokens(*sides, **names), images, settings, video, *placeholders)
+
+
+def minicpmv4_6(folder: Path) -> None:
+    """Needs torchvision to be loaded."""
+    names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "image_start_token": "<image>"}
+    names |= {"image_end_token": "</image>", "slice_start_token": "<slice>", "slice_end_token": "</slice>"}
+    names |= {"image_id_start_token": "<image_id>", "image_id_end_token": "</image_id>"}
+    vision = {**VISION, "image_size": 32, "patch_size": 4, "insert_layer_id": 0}
+    config = tf.MiniCPMV4_6Config(
+        text_config={**TEXT, "model_type": "qwen2"}, vision_config=vision, image_token_id=4, video_token_id=5,
+        insert_layer_id=0, image_size=32,
+    )  # fmt: skip
+    size = {"scale_resolution": 32, "patch_size": 4, "slice_mode": False}
+    images = tf.MiniCPMV4_6ImageProcessorPil(**size)
+    video = {**size, "video_processor_type": "MiniCPMV4_6VideoProcessor"}
+    settings = {"processor_class": "MiniCPMV4_6Processor"}
+    model = tf.MiniCPMV4_6ForConditionalGeneration
+    save(folder, model, config, tokens(**names), images, settings, video, "<|image_pad|>", "<|video_pad|>")
+
+
 def _clip_images(**settings) -> tf.CLIPImageProcessorPil:
     return tf.CLIPImageProcessorPil(size=SIZE, crop_size=SIZE, **settings)
 
@@ -151,6 +188,18 @@ def llava(folder: Path) -> None:
     settings["num_additional_image_tokens"] = 1
     tokenizer = tokens(image_token="<image>")
     save(folder, tf.LlavaForConditionalGeneration, config, tokenizer, _clip_images(), settings, image="<image>")
+
+
+def llava_next(folder: Path) -> None:
+    config = tf.LlavaNextConfig(
+        vision_config={**CLIP, "patch_size": 4}, text_config=LLAMA, image_token_index=4, vision_feature_layer=-1,
+        image_grid_pinpoints=[[16, 16]],
+    )  # fmt: skip
+    settings = {"processor_class": "LlavaNextProcessor", "patch_size": 4, "num_additional_image_tokens": 1}
+    settings["vision_feature_select_strategy"] = "default"
+    images = tf.LlavaNextImageProcessorPil(size=SIZE, crop_size=SIZE, image_grid_pinpoints=[[16, 16]])
+    tokenizer = tokens(image_token="<image>")
+    save(folder, tf.LlavaNextForConditionalGeneration, config, tokenizer, images, settings, image="<image>")
 
 
 def video_llava(folder: Path) -> None:
@@ -335,7 +384,7 @@ def vision_encoder_decoder(folder: Path) -> None:
 
 
 FAMILIES = [
-    smolvlm, idefics3, qwen2_vl, qwen2_5_vl, qwen3_vl, llava, video_llava, llava_next_video, llava_onevision, internvl,
-    video_llama_3, gemma3, paligemma, blip, blip2, instructblip, instructblipvideo, git, git_video, florence2,
-    vision_encoder_decoder,
+    smolvlm, idefics3, qwen2_vl, qwen2_5_vl, qwen3_vl, glm4v, llava, llava_next, video_llava, llava_next_video,
+    llava_onevision, internvl, video_llama_3, gemma3, paligemma, blip, blip2, instructblip, instructblipvideo, git,
+    git_video, florence2, vision_encoder_decoder,
 ]  # fmt: skip
