@@ -1,0 +1,131 @@
+"""A causal language model that answers requests: any that transformers can load, from a folder or the hub.
+
+It makes one caption of those of single frames (`summary.py`), and a long prompt of a short one (`upsampling.py`).
+"""
+
+import warnings
+
+from lite_sora.captioning.answers import Answer, ModelError
+from lite_sora.seeds import seed_of
+
+
+def load_language_model(name: str, device: str | None = None, trust_remote_code: bool = False) -> "LanguageModel":
+    """The model in a folder, or of a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct; only safetensors are read.
+
+    device: the first of cuda, mps and cpu that is there. trust_remote_code: run Python code that comes with the model.
+    Raises ModelError for what is no causal language model, and where there is none.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from lite_sora.training.distribution import default_device
+
+    device = device or default_device()
+    if trust_remote_code:
+        warnings.warn(f"{name}: Python code that comes with the model may run on this machine", stacklevel=2)
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            name,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            dtype=torch.float32 if device == "cpu" else "auto",  # few CPUs compute in bf16
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, padding_side="left")
+    except Exception as error:  # transformers and the hub raise many kinds
+        reason = str(error).strip().partition("\n")[0]
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{name}: wants to run Python code that comes with it; pass --trust-remote-code if you trust it"
+            ) from error
+        raise ModelError(
+            f"{name}: no causal language model can be loaded from there ({reason}). Name a folder that holds one "
+            "(config.json, model.safetensors, tokenizer.json, …), or a hub id while there is a network; "
+            "`hf download <id> --local-dir <folder>` fetches one"
+        ) from error
+    architectures = getattr(model.config, "architectures", None) or []
+    if found["missing_keys"] or any("MaskedLM" in architecture for architecture in architectures):
+        kind = ", ".join(architectures) or model.config.model_type
+        raise ModelError(f"{name}: holds a {kind}, not a language model that writes; name a …ForCausalLM")
+    return LanguageModel(name, model.to(device).eval(), tokenizer)
+
+
+class LanguageModel:
+    """A model of transformers and its tokenizer."""
+
+    def __init__(self, name: str, model, tokenizer):
+        self.name, self.model, self.tokenizer = name, model, tokenizer
+        if tokenizer.pad_token is None:  # any will do: nothing attends to it
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        settings = model.generation_config
+        ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+        self.ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
+        settings.temperature = settings.top_p = settings.top_k = None  # `write` has its own way of sampling
+
+    def write(
+        self, requests: list[str], max_tokens: int = 256, temperature: float = 0.0, seed: int = 0
+    ) -> list[Answer]:
+        """An answer to each request, all in one batch; as turns of a chat where the tokenizer has a chat template, else
+        the text that follows.
+
+        temperature 0 takes the likeliest token each time; above 0 it samples, and seed and request alone decide what.
+        Raises ModelError for a request that is too long for the model.
+        """
+        if not requests:
+            return []
+        import torch
+        from transformers import LogitsProcessorList
+
+        tokens = self._tokens(requests)
+        asked = tokens["input_ids"].shape[1]
+        most = getattr(self.model.config, "max_position_embeddings", None)
+        if most and asked + max_tokens > most:
+            raise ModelError(
+                f"{self.name}: reads and writes {most} tokens, but the longest request has {asked} and {max_tokens} "
+                "are left for the answer; ask for less, or take a model that reads more"
+            )
+        noise = [_sample(temperature, [seed_of(seed, request) for request in requests])] if temperature else []
+        with torch.inference_mode():
+            ids = self.model.generate(  # (B, asked + new)
+                **tokens,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                eos_token_id=self.ends or None,
+                pad_token_id=self.tokenizer.pad_token_id,
+                logits_processor=LogitsProcessorList(noise),
+            )
+        return [self._answer(row) for row in ids[:, asked:].tolist()]
+
+    def _tokens(self, requests: list[str]) -> dict:
+        """input_ids and attention_mask (B, L), padded on the left."""
+        chat = self.tokenizer.chat_template is not None
+        if chat:
+            requests = [
+                self.tokenizer.apply_chat_template(
+                    [{"role": "user", "content": request}],
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    enable_thinking=False,  # for templates that know it: answer without thinking aloud (Qwen3)
+                )
+                for request in requests
+            ]
+        tokens = self.tokenizer(requests, padding=True, return_tensors="pt", add_special_tokens=not chat)
+        return {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
+
+    def _answer(self, row: list[int]) -> Answer:
+        length = next((index for index, token in enumerate(row) if token in self.ends), len(row))
+        return Answer(self.tokenizer.decode(row[:length], skip_special_tokens=True).strip(), length < len(row))
+
+
+def _sample(temperature: float, seeds: list[int]):
+    """What makes "the likeliest token" a sample: Gumbel noise on the logits (the Gumbel-max trick). Each row has a
+    generator of its own, so that its answer does not depend on what else is in the batch."""
+    import torch
+
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def add_noise(_, logits):  # (B, L), (B, V)
+        rows = [torch.empty(logits.shape[1]).exponential_(generator=generator) for generator in generators]
+        return logits / temperature - torch.stack(rows).log().to(logits.device)
+
+    return add_noise
