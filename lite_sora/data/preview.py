@@ -13,9 +13,9 @@ def enlarge(frames: np.ndarray, at_least: int = 256) -> np.ndarray:
 
 
 def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: int = 4) -> Image.Image:
-    """One picture of several videos: a row each, a frame each column, the label above the row."""
+    """One picture of several videos: a row each, a frame each column, the label, of one line or more, above the row."""
     rows = [enlarge(frames, at_least) for frames in rows]
-    line = 16
+    line = 16 + 15 * max(label.count("\n") for label in labels)
     width = max(frames.shape[0] * (frames.shape[2] + gap) for frames in rows) + gap
     height = sum(frames.shape[1] + line + gap for frames in rows) + gap
     picture = Image.new("RGB", (width, height), "white")

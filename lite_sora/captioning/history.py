@@ -1,0 +1,31 @@
+"""A clip keeps every caption that it ever had, and what made it: stats["captioning"], the oldest first.
+
+    {"caption": …, "model": …, "prompt": …, "frames": [seconds], "marks": […]}
+
+"model" is null for a caption that was there before the first captioner.
+"""
+
+from dataclasses import replace
+
+from lite_sora.captioning.quality import usable
+from lite_sora.data.clip import Clip, ManifestError
+
+
+def history(clip: Clip) -> list[dict]:
+    """What the clip was captioned with so far. Raises ManifestError where that is not as above."""
+    entries = clip.stats.get("captioning", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "caption" in entry for entry in entries):
+        raise ManifestError(f'clip {clip.id!r}: its stats["captioning"] is no list of captions; remove it')
+    return entries
+
+
+def with_caption(clip: Clip, entry: dict, language: str) -> Clip:
+    """The clip with a new entry, whose caption takes the place of all that it had, if it is usable."""
+    entries = list(history(clip))
+    if any(clip.all_captions) and clip.caption not in [entry["caption"] for entry in entries]:
+        old = {"caption": clip.caption, "captions": clip.captions, "language": clip.language}
+        entries.append({"model": None} | {key: value for key, value in old.items() if value or key == "caption"})
+    stats = clip.stats | {"captioning": [*entries, entry]}
+    if not usable(entry["marks"]):
+        return replace(clip, stats=stats)
+    return replace(clip, caption=entry["caption"], captions=[], language=language, stats=stats)

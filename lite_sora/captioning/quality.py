@@ -1,0 +1,99 @@
+"""Is an answer a caption at all? Language models fall silent, run on, go in circles or excuse themselves, and a caption
+like that teaches a text-to-video model nothing but noise."""
+
+import re
+
+from lite_sora.captioning.answers import Answer
+
+MARKS = ("truncated", "repeating", "refusing", "empty")  # the worse, the later
+MOST_REPEATED = 0.5  # share of words that may stand in a phrase that stood before
+PHRASE = {"en": 5, "zh": 8}  # words, or Chinese characters, of a phrase
+LEAST_SENTENCE = 3  # words of a sentence that may not stand twice
+
+TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")  # a Chinese character, or a word of other letters
+SENTENCE = re.compile(
+    r".*?(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？…]+[”’」』）]*|\n|$)", re.DOTALL
+)  # 2.5 has no end inside
+QUOTED = re.compile(r'"[^"]*"|“[^”]*”|「[^」]*」')  # what people or signs in the picture say
+PICTURE = r"(?:videos?|images?|pictures?|frames?|photos?|clips?|footage)"
+REFUSALS = re.compile(
+    r"^\W*(?:i'm |i am )?(?:so |very )?sorry\b|^\W*(?:i )?apologi[sz]e"
+    r"|\bI(?:'m| am) (?:sorry|unable|not able)\b"
+    r"|\bI (?:cannot|can't|can not|could not|couldn't|do not|don't|did not|didn't|won't) (?:actually |directly )?"
+    r"(?:see|view|watch|access|open|describe|caption|provide|help|assist|identify|determine|process|analy[sz]e|have)\b"
+    r"|\bas an? (?:AI|artificial intelligence|(?:large )?(?:vision[- ])?language model|text-based)\b"
+    rf"|\bno {PICTURE} (?:(?:was|were|is|are|has been|have been) )?(?:provided|attached|given|uploaded|supplied)\b"
+    rf"|\b{PICTURE} (?:was|were|is|are) not (?:provided|attached|given|uploaded|supplied)\b"
+    rf"|\bplease (?:provide|upload|share|attach|send)\b"
+    r"|^\W*(?:很|非常)?(?:抱歉|对不起|對不起)"
+    r"|我(?:是一[个個]|无法|無法|不能|没有办法|看不到|没有看到|只是一[个個])"
+    r"|作为(?:一[个名位款])?\s*(?:AI|人工智能|大?语言模型|大?语言助手)"
+    r"|(?:没有|未|并未)(?:能)?(?:提供|上传|附上|收到)(?:任何|该)?(?:的)?(?:视频|图像|图片|画面|帧)"
+    r"|(?:视频|图像|图片|画面)(?:并未|没有|未)(?:被)?(?:提供|上传|附上)"
+    r"|请(?:您)?(?:先)?(?:提供|上传|发送)",
+    re.IGNORECASE,
+)
+
+
+def marks(answer: Answer, language: str = "en") -> list[str]:
+    """What is wrong with an answer: any of `MARKS`, the worst last; nothing for a good one."""
+    found = {
+        "truncated": not answer.finished,
+        "repeating": repeating(answer.text, language),
+        "refusing": refusing(answer.text),
+        "empty": not TOKEN.search(answer.text),
+    }
+    return [mark for mark in MARKS if found[mark]]
+
+
+def badness(found: list[str]) -> int:
+    """0 for a good answer; the greater, the less of it can be used."""
+    return max((1 + MARKS.index(mark) for mark in found), default=0)
+
+
+def usable(found: list[str]) -> bool:
+    """Whether an answer with these marks is a caption: of one that was cut off, the whole sentences are."""
+    return found in ([], ["truncated"])
+
+
+def repeating(text: str, language: str = "en") -> bool:
+    """Whether a sentence stands twice, or much of the text (`repeated_share`) has stood before."""
+    told = [" ".join(TOKEN.findall(sentence.lower())) for sentence in sentences(text)]
+    told = [sentence for sentence in told if sentence.count(" ") + 1 >= LEAST_SENTENCE]
+    return len(set(told)) < len(told) or repeated_share(text, PHRASE[language]) > MOST_REPEATED
+
+
+def repeated_share(text: str, phrase: int) -> float:
+    """The share of words that lie in a phrase of so many words which stood earlier in the text, in [0, 1].
+
+    The idea is the duplicate n-grams of Gopher's filter (2112.11446, table A1), where documents may have 15 % of their
+    characters in 5-grams that occur twice. A caption may say the same of several things ("… moves to the left and …"),
+    so that here a phrase's first occurrence does not count, and half of the words may repeat. A model that goes round
+    in a circle comes to (k - 1) / k after k rounds."""
+    words = TOKEN.findall(text.lower())
+    seen, repeated = set(), set()  # phrases; places of words
+    for place in range(len(words) - phrase + 1):
+        here = tuple(words[place : place + phrase])
+        if here in seen:
+            repeated.update(range(place, place + phrase))
+        seen.add(here)
+    return len(repeated) / max(1, len(words))
+
+
+def refusing(text: str) -> bool:
+    """Whether the model speaks of itself or asks for the video, in English or Chinese, instead of describing it. What
+    stands in quotation marks is what someone in the video says."""
+    return bool(REFUSALS.search(QUOTED.sub("", text.replace("’", "'").strip('"“”'))))
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut after its full stops, and at its line ends."""
+    return [sentence for sentence in SENTENCE.findall(text) if sentence.strip()]
+
+
+def whole_sentences(text: str) -> str:
+    """A text that was cut off, up to the end of its last full sentence; all of it where there is none."""
+    parts = sentences(text)
+    if parts and not re.search(r"[.!?。！？…][\"')\]”’」』）]*\s*$", parts[-1]):
+        parts = parts[:-1]
+    return "".join(parts).strip() or text
