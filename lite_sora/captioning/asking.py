@@ -49,6 +49,8 @@ class Asking:
         black = np.zeros((1 if self.summariser else frames, 64, 64, 3), np.uint8)
         try:
             self.captioner.describe([black], self.prompt, max_tokens=1)
+            if self.summariser:
+                self._summarise([["a black picture"]], [[0.0]], max_tokens=1)
         except ValueError as error:
             raise ModelError(str(error)) from error
 
@@ -73,19 +75,11 @@ class Asking:
     def _attempt(self, clips: list[np.ndarray], times: list[list[float]], attempt: int) -> list[dict]:
         if not self.summariser:
             return self._describe(clips, attempt)
-        from lite_sora.captioning.summary import summarise
-
         told = [self._describe([frame[None] for frame in frames], attempt) for frames in clips]
         used = [[usable(frame["marks"]) for frame in frames] for frames in told]
-        answers = summarise(
-            self.summariser,
-            [_where([frame["caption"] for frame in frames], good) for frames, good in zip(told, used, strict=True)],
-            [_where(seconds, good) for seconds, good in zip(times, used, strict=True)],
-            self.template,
-            self.max_tokens,
-            TEMPERATURE if attempt else 0.0,
-            seed=attempt,
-        )
+        texts = [_where([frame["caption"] for frame in frames], good) for frames, good in zip(told, used, strict=True)]
+        seconds = [_where(some, good) for some, good in zip(times, used, strict=True)]
+        answers = self._summarise(texts, seconds, self.max_tokens, attempt)
         return [
             self._judged(answer) | {"frame_captions": [frame["caption"] for frame in frames]}
             for frames, answer in zip(told, answers, strict=True)
@@ -95,6 +89,14 @@ class Asking:
         temperature = TEMPERATURE if attempt else 0.0
         answers = self.captioner.describe(clips, self.prompt, self.max_tokens, temperature, seed=attempt)
         return [self._judged(answer) for answer in answers]
+
+    def _summarise(self, texts: list[list[str]], times: list[list[float]], max_tokens: int, attempt: int = 0):
+        from lite_sora.captioning.summary import (
+            summarise,
+        )  # imports torch, which processes that only decode do not need
+
+        temperature = TEMPERATURE if attempt else 0.0
+        return summarise(self.summariser, texts, times, self.template, max_tokens, temperature, seed=attempt)
 
     def _judged(self, answer: Answer) -> dict:
         found = marks(answer, self.language)

@@ -39,16 +39,16 @@ class Captioner:
 
 
 class Writer:
-    """A language model that answers with what `say` makes of the request."""
+    """A language model that answers with `say(request, attempt)`."""
 
     name = "pen"
 
-    def __init__(self, say: Callable = lambda request: f"In short: {request}"):
+    def __init__(self, say: Callable = lambda request, attempt: "In short, it is " + request.split()[-1]):
         self.say, self.requests = say, []
 
     def write(self, requests, max_tokens=256, temperature=0.0, seed=0):
         self.requests += requests
-        return [Answer(self.say(request)) for request in requests]
+        return [Answer(self.say(request, seed)) for request in requests]
 
 
 if __name__ == "__main__":

@@ -248,6 +248,60 @@ def test_a_clip_that_the_model_cannot_take_is_skipped_and_the_others_are_not(man
     assert list(clips) == ["dark", "grey", "light"] and outcome.reasons[0] == "half: light.mp4: too narrow for me"
 
 
+# ---------------------------------------------------------------- single frames, and a summary
+
+
+@pytest.mark.parametrize("takes", ["image", "images"])
+def test_frames_are_described_one_by_one_and_summarised(manifest, takes):
+    captioner, writer = Captioner(takes=takes), Writer()
+    _, clips = run(manifest, captioner, summariser=writer, template="Sum up:\n{captions}", batch=9)
+    assert captioner.batches == [2, 2, 2, 2]
+    shade = "1 frames of {} by 32 pixels, as bright as {}."
+    first, then = shade.format(48, 4), shade.format(24, 20)
+    assert writer.requests[1] == f"Sum up:\n0.2 s: {first}\n0.8 s: {first}"  # after the trial
+    assert writer.requests[2] == f"Sum up:\n0.1 s: {then}\n0.4 s: {then}"  # from the clip's start, not the file's
+    assert clips["half"].caption == "In short, it is 20."
+    assert clips["half"].stats["captioning"] == [
+        {
+            "caption": "In short, it is 20.",
+            "model": "eye",
+            "prompt": "What?",
+            "frames": [0.625, 0.875],
+            "frame_captions": [then, then],
+            "summary": {"model": "pen", "prompt": "Sum up:\n{captions}"},
+            "marks": [],
+        }
+    ]
+
+
+def test_frames_whose_captions_are_unusable_are_left_out_of_the_summary(manifest):
+    frames = iter([Answer("I cannot see it."), Answer("A dog. It", False), Answer(""), Answer("A cat.")])
+    captioner = Captioner(lambda clip, attempt: next(frames) if clip.any() else Answer("black"), takes="image")
+    writer = Writer(lambda request, attempt: "A dog and a cat.")
+    asking = Asking(captioner, "What?", summariser=writer, template="{captions}")
+    clips = [np.ones((4, 8, 8, 3), np.uint8)]
+    assert asking.captions(clips, [[0.0, 1.0, 2.0, 3.0]]) == [
+        {
+            "caption": "A dog and a cat.",
+            "marks": [],
+            "frame_captions": ["I cannot see it.", "A dog.", "", "A cat."],
+        }
+    ]
+    assert writer.requests == ["1.0 s: A dog.\n3.0 s: A cat."]
+
+
+def test_where_no_frame_can_be_described_no_summary_is_made_up(manifest):
+    captioner = Captioner(lambda clip, attempt: Answer(""), takes="image")
+    outcome, clips = run(manifest, captioner, summariser=Writer(), template="{captions}", retries=1)
+    assert outcome.marked == {"empty": 4} and clips["grey"].caption == "an old grey"
+
+
+def test_a_summary_that_is_none_is_asked_for_again(manifest):
+    writer = Writer(lambda request, attempt: ["I'm sorry.", "A clip."][attempt])
+    _, clips = run(manifest, Captioner(takes="image"), summariser=writer, template="{captions}")
+    assert clips["grey"].caption == "A clip."
+
+
 # ---------------------------------------------------------------- what cannot work is said at once
 
 
@@ -266,6 +320,8 @@ def test_models_that_do_not_fit(manifest):
 
     with pytest.raises(ModelError, match="exactly 4"):
         run(manifest, Captioner(say))
+    with pytest.raises(ModelError, match="no {captions}"):
+        run(manifest, Captioner(takes="image"), summariser=Writer(), template="Sum up.")
 
 
 @pytest.mark.parametrize(
