@@ -6,7 +6,8 @@ import re
 from lite_sora.captioning.answers import Answer
 
 MARKS = ("truncated", "repeating", "refusing", "empty")  # the worse, the later
-MOST_REPEATED = 0.5  # share of words that may stand in a phrase that stood before
+ROUNDS = 4  # in a row that a model says the same
+MOST_REPEATED = 0.5  # share of words in phrases that stood before
 PHRASE = {"en": 5, "zh": 8}  # words, or Chinese characters, of a phrase
 LEAST_SENTENCE = 3  # words of a sentence that may not stand twice
 
@@ -57,20 +58,30 @@ def usable(found: list[str]) -> bool:
 
 
 def repeating(text: str, language: str = "en") -> bool:
-    """Whether a sentence stands twice, or much of the text (`repeated_share`) has stood before."""
+    """Whether a sentence stands twice, something stands `ROUNDS` times in a row, or half of all has stood before."""
     told = [" ".join(TOKEN.findall(sentence.lower())) for sentence in sentences(text)]
     told = [sentence for sentence in told if sentence.count(" ") + 1 >= LEAST_SENTENCE]
-    return len(set(told)) < len(told) or repeated_share(text, PHRASE[language]) > MOST_REPEATED
+    words = TOKEN.findall(text.lower())
+    return len(set(told)) < len(told) or _in_a_circle(words) or repeated_share(words, PHRASE[language]) >= MOST_REPEATED
 
 
-def repeated_share(text: str, phrase: int) -> float:
-    """The share of words that lie in a phrase of so many words which stood earlier in the text, in [0, 1].
+def _in_a_circle(words: list[str]) -> bool:
+    for length in range(1, len(words) // ROUNDS + 1):  # of one round
+        same = 0  # words in a row that are those of one round ago
+        for before, word in zip(words, words[length:], strict=False):
+            same = same + 1 if word == before else 0
+            if same == length * (ROUNDS - 1):
+                return True
+    return False
+
+
+def repeated_share(words: list[str], phrase: int) -> float:
+    """The share of `words` that lie in a phrase of so many words which stood earlier in the text, in [0, 1].
 
     The idea is the duplicate n-grams of Gopher's filter (2112.11446, table A1), where documents may have 15 % of their
     characters in 5-grams that occur twice. A caption may say the same of several things ("… moves to the left and …"),
-    so that here a phrase's first occurrence does not count, and half of the words may repeat. A model that goes round
-    in a circle comes to (k - 1) / k after k rounds."""
-    words = TOKEN.findall(text.lower())
+    so that here a phrase's first occurrence does not count, and `MOST_REPEATED` is allowed: the most repetitive of
+    4,000 captions of the toy world has 0.41."""
     seen, repeated = set(), set()  # phrases; places of words
     for place in range(len(words) - phrase + 1):
         here = tuple(words[place : place + phrase])
