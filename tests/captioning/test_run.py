@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from captioning.stand_in import Captioner, Writer
 from conftest import ROOT
 from PIL import Image
-from stand_in import Captioner, Writer
 
 from lite_sora.captioning.answers import Answer, ModelError
 from lite_sora.captioning.asking import TEMPERATURE, Asking

@@ -1,0 +1,99 @@
+"""python -m lite_sora.captioning, as a person types it, with tiny random models."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+from captioning import tiny
+from conftest import ROOT
+
+from lite_sora.captioning import __main__ as command_line
+from lite_sora.captioning.prompts import read_prompt
+from lite_sora.data.clip import read_manifest
+from lite_sora.data.toy import write_toy_dataset
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A toy world of five clips, one more row without a video, and folders of models."""
+    home = tmp_path_factory.mktemp("home")
+    for build in (tiny.idefics3, tiny.git):
+        (home / build.__name__).mkdir()
+        build(home / build.__name__)
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**tiny.TEXT)).save_pretrained(home / "writer")
+    tiny.tokens().save_pretrained(home / "writer")
+    write_toy_dataset(home / "toy", clips=5)
+    with (home / "toy/manifest.jsonl").open("a") as lines:
+        lines.write(json.dumps({"id": "gone", "video": "gone.mp4", "caption": "a ghost"}) + "\n")
+    return home
+
+
+def flags(home: Path, *more: str) -> list[str]:
+    always = ["--device", "cpu", "--max-tokens", "6", "--frames", "3", "--batch", "2", "--workers", "0"]
+    return [str(home / "toy/manifest.jsonl"), "--out", str(home / "toy/out.jsonl"), *always, *more]
+
+
+def run(monkeypatch, capsys, *arguments: str) -> tuple[str, str]:
+    """In this process; returns (stdout, the error)."""
+    monkeypatch.setattr(sys, "argv", ["captioning", *arguments])
+    capsys.readouterr()
+    try:
+        command_line.main()
+        reason = ""
+    except SystemExit as stop:
+        reason = str(stop)
+    captured = capsys.readouterr()
+    return captured.out, captured.err.splitlines()[-1] if reason == "2" else reason
+
+
+def test_the_whole_command(home):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "lite_sora.captioning", *flags(home, "--model", str(home / "idefics3"))]
+    done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "5 clips captioned" in done.stdout and "1 skipped, listed in" in done.stdout
+    assert "captioning: 100%" in done.stderr and done.stdout.count("\n    → ") == 3
+    clips = list(read_manifest(home / "toy/out.jsonl"))
+    assert len(clips) == 5 and (home / "toy/out-captions/examples.png").exists()
+    old, new = clips[0].stats["captioning"]
+    assert (
+        old["model"] is None
+        and len(old["captions"]) == 4
+        and f"{old['caption']}\n    → {new['caption']}" in done.stdout
+    )
+    assert new["model"] == str(home / "idefics3") and new["prompt"] == read_prompt("video")
+    assert new["caption"] == clips[0].caption and len(new["frames"]) == 3
+
+
+def test_single_frames_and_a_language_model_in_chinese(home, monkeypatch, capsys):
+    models = ["--model", str(home / "git"), "--summarise", str(home / "writer")]
+    out, reason = run(monkeypatch, capsys, *flags(home, *models, "--language", "zh"))
+    assert not reason and "5 clips captioned" in out
+    clip = next(read_manifest(home / "toy/out.jsonl"))
+    entry = clip.stats["captioning"][-1]
+    assert clip.language == "zh" and len(entry["frame_captions"]) == 3
+    assert entry["prompt"] == read_prompt("image", "zh")
+    assert entry["summary"] == {"model": str(home / "writer"), "prompt": read_prompt("summary", "zh")}
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (["--batch", "0"], "--batch must be 1 or more"),
+        (["--retries", "-1"], "--retries must be 0 or more"),
+        (["--sampling", "best"], "choose from 'uniform', 'keyframes', 'scenes', 'motion'"),
+        (["--prompt", "nonsense"], "prompt nonsense: there is no such file"),
+        (["--model", "nowhere/at/all"], "there is no folder nowhere/at/all"),
+        (["--model", "{home}/git"], "add --summarise MODEL, or choose --frames 1"),
+        (["--summarise", "{home}/idefics3"], "no causal language model"),
+        (["--out", "{home}/elsewhere.jsonl"], "put it into"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(home, monkeypatch, capsys, wrong, message):
+    wrong = [word.replace("{home}", str(home)) for word in wrong]
+    out, reason = run(monkeypatch, capsys, *flags(home, "--model", str(home / "idefics3"), *wrong))
+    assert message in reason and "\n" not in reason and not out
