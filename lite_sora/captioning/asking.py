@@ -12,7 +12,7 @@ import numpy as np
 from lite_sora.captioning.answers import Answer, ModelError
 from lite_sora.captioning.quality import badness, marks, usable, whole_sentences
 
-if TYPE_CHECKING:  # both are slow to import
+if TYPE_CHECKING:  # they import torch
     from lite_sora.captioning.language import LanguageModel
     from lite_sora.captioning.models import Captioner
 
@@ -91,9 +91,7 @@ class Asking:
         return [self._judged(answer) for answer in answers]
 
     def _summarise(self, texts: list[list[str]], times: list[list[float]], max_tokens: int, attempt: int = 0):
-        from lite_sora.captioning.summary import (
-            summarise,
-        )  # imports torch, which processes that only decode do not need
+        from lite_sora.captioning.summary import summarise  # needs torch, and processes that only decode do not
 
         temperature = TEMPERATURE if attempt else 0.0
         return summarise(self.summariser, texts, times, self.template, max_tokens, temperature, seed=attempt)

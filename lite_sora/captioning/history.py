@@ -2,7 +2,8 @@
 
     {"caption": …, "model": …, "prompt": …, "frames": [seconds], "marks": […]}
 
-"model" is null for a caption that was there before the first captioner.
+"model" is null for a caption that no captioner here has made, with "captions" and "language" as the clip had them. A
+summary of frames has their "frame_captions" too, and under "summary" the language model and its prompt.
 """
 
 from dataclasses import replace

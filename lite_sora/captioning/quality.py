@@ -12,28 +12,32 @@ PHRASE = {"en": 5, "zh": 8}  # words, or Chinese characters, of a phrase
 LEAST_SENTENCE = 3  # words of a sentence that may not stand twice
 
 TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")  # a Chinese character, or a word of other letters
-SENTENCE = re.compile(
-    r".*?(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？…]+[”’」』）]*|\n|$)", re.DOTALL
-)  # 2.5 has no end inside
+END = r"(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？…]+[”’」』）]*)"  # of a sentence; 2.5 has none
+SENTENCE = re.compile(rf".*?(?:{END}|\n|$)", re.DOTALL)
 QUOTED = re.compile(r'"[^"]*"|“[^”]*”|「[^」]*」')  # what people or signs in the picture say
 PICTURE = r"(?:videos?|images?|pictures?|frames?|photos?|clips?|footage)"
-REFUSALS = re.compile(
-    r"^\W*(?:i'm |i am )?(?:so |very )?sorry\b|^\W*(?:i )?apologi[sz]e"
-    r"|\bI(?:'m| am) (?:sorry|unable|not able)\b"
-    r"|\bI (?:cannot|can't|can not|could not|couldn't|do not|don't|did not|didn't|won't) (?:actually |directly )?"
-    r"(?:see|view|watch|access|open|describe|caption|provide|help|assist|identify|determine|process|analy[sz]e|have)\b"
-    r"|\bas an? (?:AI|artificial intelligence|(?:large )?(?:vision[- ])?language model|text-based)\b"
-    rf"|\bno {PICTURE} (?:(?:was|were|is|are|has been|have been) )?(?:provided|attached|given|uploaded|supplied)\b"
-    rf"|\b{PICTURE} (?:was|were|is|are) not (?:provided|attached|given|uploaded|supplied)\b"
-    rf"|\bplease (?:provide|upload|share|attach|send)\b"
-    r"|^\W*(?:很|非常)?(?:抱歉|对不起|對不起)"
-    r"|我(?:是一[个個]|无法|無法|不能|没有办法|看不到|没有看到|只是一[个個])"
-    r"|作为(?:一[个名位款])?\s*(?:AI|人工智能|大?语言模型|大?语言助手)"
-    r"|(?:没有|未|并未)(?:能)?(?:提供|上传|附上|收到)(?:任何|该)?(?:的)?(?:视频|图像|图片|画面|帧)"
-    r"|(?:视频|图像|图片|画面)(?:并未|没有|未)(?:被)?(?:提供|上传|附上)"
-    r"|请(?:您)?(?:先)?(?:提供|上传|发送)",
-    re.IGNORECASE,
+SENT = r"(?:provided|attached|given|uploaded|supplied)"
+REFUSALS = (
+    # it begins with an excuse
+    r"^\W*(?:i'm |i am )?(?:so |very )?sorry\b",
+    r"^\W*(?:i )?apologi[sz]e",
+    r"^\W*(?:很|非常)?(?:抱歉|对不起|對不起)",
+    # it speaks of itself
+    r"\bI(?:'m| am) (?:sorry|unable|not able)\b",
+    r"\bI (?:cannot|can't|can not|could not|couldn't|do not|don't|did not|didn't|won't) (?:actually |directly )?"
+    r"(?:see|view|watch|access|open|describe|caption|provide|help|assist|identify|determine|process|analy[sz]e|have)\b",
+    r"\bas an? (?:AI|artificial intelligence|(?:large )?(?:vision[- ])?language model|text-based)\b",
+    r"我(?:是一[个個]|只是一[个個]|无法|無法|不能|没有办法|看不到|没有看到)",
+    r"作为(?:一[个名位款])?\s*(?:AI|人工智能|大?语言模型|大?语言助手)",
+    # it misses the video
+    rf"\bno {PICTURE} (?:(?:was|were|is|are|has been|have been) )?{SENT}\b",
+    rf"\b{PICTURE} (?:was|were|is|are) not {SENT}\b",
+    r"\bplease (?:provide|upload|share|attach|send)\b",
+    r"(?:没有|未|并未)(?:提供|上传|附上|收到)(?:任何|该)?(?:视频|图像|图片|画面)",
+    r"(?:视频|图像|图片|画面)(?:没有|未|并未)(?:提供|上传|附上)",
+    r"请(?:您)?(?:先)?(?:提供|上传|发送)",
 )
+REFUSAL = re.compile("|".join(REFUSALS), re.IGNORECASE)
 
 
 def marks(answer: Answer, language: str = "en") -> list[str]:
@@ -94,7 +98,7 @@ def repeated_share(words: list[str], phrase: int) -> float:
 def refusing(text: str) -> bool:
     """Whether the model speaks of itself or asks for the video, in English or Chinese, instead of describing it. What
     stands in quotation marks is what someone in the video says."""
-    return bool(REFUSALS.search(QUOTED.sub("", text.replace("’", "'").strip('"“”'))))
+    return bool(REFUSAL.search(QUOTED.sub("", text.replace("’", "'").strip('"“”'))))
 
 
 def sentences(text: str) -> list[str]:
@@ -104,7 +108,5 @@ def sentences(text: str) -> list[str]:
 
 def whole_sentences(text: str) -> str:
     """A text that was cut off, up to the end of its last full sentence; all of it where there is none."""
-    parts = sentences(text)
-    if parts and not re.search(r"[.!?。！？…][\"')\]”’」』）]*\s*$", parts[-1]):
-        parts = parts[:-1]
-    return "".join(parts).strip() or text
+    ends = [end.end() for end in re.finditer(END, text)]
+    return text[: ends[-1]] if ends else text

@@ -23,6 +23,8 @@ def test_sheet_shows_each_frame_of_each_video():
     assert (array == 50).all(-1).sum() == pytest.approx(3 * 64 * 64, abs=300)  # the labels' edges have shades as well
     assert (array == 200).all(-1).sum() == pytest.approx(5 * 64 * 64, abs=300)
     assert (array[4:16] < 100).any()  # the label
+    lines = np.array(sheet(rows, ["one\nline\nmore", "another"], at_least=64, gap=4))
+    assert lines.shape[0] == 2 * (64 + 46 + 4) + 4 and (lines[36:50] < 100).any()
 
 
 def test_mosaic_lays_videos_side_by_side_under_their_labels():
