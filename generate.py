@@ -12,6 +12,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from lite_sora.captioning.language import load_language_model
+from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import enlarge
 from lite_sora.data.video import write_gif, write_video
@@ -19,6 +21,7 @@ from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.text import ClassLabels
 from lite_sora.training.distribution import default_device
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
@@ -35,6 +38,17 @@ def parse() -> argparse.Namespace:
         "--seed", type=int, default=0, help="belongs to a prompt: the same prompt and seed, the same video"
     )
     parser.add_argument("--negative", default="", help="what the video should not show")
+    parser.add_argument(
+        "--upsample",
+        metavar="MODEL",
+        help="rewrite the prompts in the style of the training captions: the folder or hub id of a language model, or "
+        "toy, the toy world's rules",
+    )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let the model of --upsample run Python code that comes with it",
+    )
     as_trained = "(default: as the run's config.json says)"
     for flag, kind in {
         "frames": int,
@@ -104,19 +118,39 @@ def free_name(prompt: str, seed: int, taken: set[str]) -> str:
     return unique
 
 
+def upsampled(options: argparse.Namespace, model: TextToVideo) -> list[str]:
+    """The prompts as the model is told them, which are printed where they are not the user's own."""
+    if not options.upsample:
+        return options.prompts
+    if isinstance(model.text, ClassLabels):
+        raise ValueError("--upsample is for models that read captions; this one is told classes by their ids")
+    if options.upsample == "toy":
+        told = [upsample_toy(prompt, options.seed) for prompt in options.prompts]
+    else:
+        writer = load_language_model(options.upsample, options.device, options.trust_remote_code)
+        examples, told = training_captions(model.config.training), []
+        for first in range(0, len(options.prompts), options.batch):
+            told += upsample(writer, options.prompts[first : first + options.batch], examples, options.seed)
+    for prompt, caption in zip(options.prompts, told, strict=True):
+        print(f"{prompt!r} upsampled: {caption!r}")
+    return told
+
+
 def main() -> None:
     options = parse()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         run = options.run or newest_run()
         model = TextToVideo.from_pretrained(run, options.device or default_device())
-        model.text.warn_of_unknown_words([*options.prompts, options.negative])
+        told = upsampled(options, model)
+        model.text.warn_of_unknown_words([*told, options.negative])
         options.out.mkdir(parents=True, exist_ok=True)
         taken: set[str] = set()
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
             prompts = options.prompts[first : first + options.batch]
+            captions = told[first : first + options.batch]
             sampling = {name: getattr(options, name) for name in SAMPLING}
-            videos = model.generate(prompts, options.negative, [options.seed] * len(prompts), **sampling)
+            videos = model.generate(captions, options.negative, [options.seed] * len(captions), **sampling)
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
                 name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
                 frames = enlarge(frames, options.upscale)

@@ -7,6 +7,7 @@ import sys
 
 import av
 import pytest
+from captioning.writer import save_writer
 from conftest import ROOT
 from PIL import Image
 
@@ -86,6 +87,8 @@ def test_generate_warns_of_a_word_it_never_saw(home):
         (["x", "--frames", "3"], "does not divide"),
         (["x", "--steps", "0"], "--steps"),
         (["--file", "missing.txt"], "missing.txt"),
+        (["a purple ball", "--upsample", "toy"], "'purple', which the toy world's rules do not understand"),
+        (["x", "--upsample", "nowhere/writer"], "nowhere/writer: no causal language model can be loaded"),
     ],
 )
 def test_generate_says_what_is_wrong(home, flags, message):
@@ -126,3 +129,24 @@ def test_a_second_run_takes_another_name_and_the_world_that_is_there(home):
     done = run([str(ROOT / "train.py"), *flags.split()], home)
     assert "runs/toy-2/" in done.stdout and "writing toy clips" not in done.stderr
     assert (home / "data/toy/manifest.jsonl").stat().st_mtime_ns == before
+
+
+def test_generate_upsamples_by_the_toy_worlds_rules(home):
+    flags = ["--seed", "3", "--steps", "1", "--out", "upsampled"]
+    command = [str(ROOT / "generate.py"), "red ball going right", "something green", *flags, "--upsample", "toy"]
+    done = run(command, home)
+    assert "'red ball going right' upsampled: 'a red circle moving right'" in done.stdout
+    assert "'something green' upsampled: 'a green " in done.stdout and "never saw" not in done.stderr
+    assert (home / "upsampled/something-green-seed3.mp4").is_file()  # named as the user named it
+    run([str(ROOT / "generate.py"), "a red circle moving right", *flags], home)
+    names = ("red-ball-going-right", "a-red-circle-moving-right")
+    told, same = (home / f"upsampled/{name}-seed3.gif" for name in names)
+    assert told.read_bytes() == same.read_bytes()
+
+
+def test_generate_upsamples_with_a_language_model(home):
+    save_writer(home / "writer")
+    flags = ["--upsample", "writer", "--steps", "1", "--out", "written"]
+    done = run([str(ROOT / "generate.py"), "a dog", *flags], home)
+    assert "'a dog' upsampled: '" in done.stdout and "'a dog' upsampled: 'a dog'" not in done.stdout
+    assert (home / "written/a-dog-seed0.mp4").is_file()

@@ -43,10 +43,11 @@ def load_language_model(name: str, device: str | None = None, trust_remote_code:
             "(config.json, model.safetensors, tokenizer.json, …), or a hub id while there is a network; "
             "`hf download <id> --local-dir <folder>` fetches one"
         ) from error
-    architectures = getattr(model.config, "architectures", None) or []
-    if found["missing_keys"] or any("MaskedLM" in architecture for architecture in architectures):
-        kind = ", ".join(architectures) or model.config.model_type
-        raise ModelError(f"{name}: holds a {kind}, not a language model that writes; name a …ForCausalLM")
+    kind = ", ".join(model.config.architectures or [model.config.model_type])
+    if "MaskedLM" in kind:
+        raise ModelError(f"{name}: holds a {kind}, which fills gaps and does not write; name a …ForCausalLM")
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(f"{name}: holds a {kind}, not a whole language model: {missing[0]} is missing")
     return LanguageModel(name, model.to(device).eval(), tokenizer)
 
 

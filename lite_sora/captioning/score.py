@@ -1,0 +1,240 @@
+"""How good are a manifest's captions? `python -m lite_sora.captioning.score MANIFEST` reads every row and measures
+
+words        how long they are (a Chinese character counts as a word)
+repetition   the share of a caption's 4-grams that it has had before: seq-rep-4 (1908.04319)
+diversity    distinct-1 and -2 (1510.03055): different n-grams as a share of all n-grams. They fall with the number of
+             captions, so compare manifests of one size
+similarity   with --clip: the cosine of CLIP's embeddings of caption and frames; CLIP reads the first 77 tokens
+facts        with --toy: what a toy world's captions say of shape, colour and motion, right, wrong or missing
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lite_sora.curation.footage import Footage, Reader
+from lite_sora.curation.similarity import FrameTextSimilarity, ModelError
+from lite_sora.data.clip import Clip, ManifestError, read_rows
+from lite_sora.data.toy import mark_caption
+from lite_sora.data.video import ClipError
+from lite_sora.files import write_whole
+from lite_sora.training.distribution import default_device
+
+LISTED = 20  # problems that are listed; of the others only the number is said
+WORD = re.compile("[\u3400-\u9fff]|[^\\W\u3400-\u9fff]+(?:['’][^\\W\u3400-\u9fff]+)*")
+Triples = list[tuple[str, str, str]]  # shape, colour and motion of each thing
+
+
+@dataclass
+class Scores:
+    """What is kept of captions: a few numbers of each, and the hashes of all different n-grams."""
+
+    clips: int = 0
+    captions: int = 0
+    empty: int = 0
+    words: array = field(default_factory=lambda: array("f"))  # of each caption, as the next two
+    repetition: array = field(default_factory=lambda: array("f"))
+    similarity: array = field(default_factory=lambda: array("f"))
+    different: set[int] = field(default_factory=set)  # captions
+    grams: dict[int, set[int]] = field(default_factory=lambda: {1: set(), 2: set()})
+    facts: Counter = field(default_factory=Counter)  # right, wrong, missing
+    marked: int = 0  # captions whose facts were looked at
+    all_right: int = 0
+    problems: int = 0
+    listed: list[str] = field(default_factory=list)  # the first of them
+
+    def add_problem(self, text: str) -> None:
+        self.problems += 1
+        if len(self.listed) < LISTED:
+            self.listed.append(text)
+
+    def add(self, caption: str) -> None:
+        words = words_of(caption)
+        self.captions += 1
+        self.words.append(len(words))
+        self.repetition.append(repetition(words))
+        self.different.add(hash(caption))
+        for n, grams in self.grams.items():
+            grams.update(map(hash, ngrams(words, n)))
+
+    def add_facts(self, caption: str, truth: Triples) -> None:
+        marks = mark_caption(caption, truth)
+        self.facts.update(marks)
+        self.marked += 1
+        self.all_right += not marks["wrong"] and not marks["missing"]
+
+
+def words_of(caption: str) -> list[str]:
+    """Lower-case words without punctuation; each Chinese character is one."""
+    return WORD.findall(caption.lower())
+
+
+def ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
+    return list(zip(*(words[i:] for i in range(n)), strict=False))
+
+
+def repetition(words: list[str], n: int = 4) -> float:
+    """The share of n-grams that stand earlier in the same caption already: 0 to nearly 1."""
+    grams = ngrams(words, n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def score(
+    manifest: Path | str,
+    similarity: FrameTextSimilarity | None = None,
+    truth: dict[str, Triples] | None = None,
+    allow_outside: bool = False,
+) -> Scores:
+    """Measures all captions of a manifest, row by row. truth: what a clip really shows, by its id.
+
+    Rows and videos that are broken, and clips without a caption or without known facts, are problems: counted, listed
+    and left out. Raises ManifestError where there is no such manifest.
+    """
+    manifest, scores = Path(manifest), Scores()
+    for _, clip in tqdm(read_rows(manifest, allow_outside), "scoring", unit="clip", leave=False):
+        if isinstance(clip, ManifestError):
+            scores.add_problem(str(clip))
+            continue
+        scores.clips += 1
+        captions = [caption for caption in clip.all_captions if caption.strip()]
+        if not captions:
+            scores.empty += 1
+            scores.add_problem(f"clip {clip.id!r} has no caption")
+        for caption in captions:
+            scores.add(caption)
+        if truth is not None and clip.id not in truth:
+            scores.add_problem(f"clip {clip.id!r}: nobody knows what it shows")
+        elif truth is not None:
+            for caption in captions or [""]:
+                scores.add_facts(caption, truth[clip.id])
+        if similarity and captions:
+            try:
+                frames = Footage(clip, manifest.parent / clip.video, Reader(manifest.parent / clip.video)).pick(3)
+                scores.similarity.extend(similarity.score(frames, caption) for caption in captions)
+            except ClipError as error:
+                scores.add_problem(str(error))
+    return scores
+
+
+def read_truth(manifest: Path | str) -> dict[str, Triples]:
+    """id: the things in it, for each clip of a toy world's manifest."""
+    return {clip.id: things for _, clip in read_rows(manifest, True) if (things := _things(clip))}
+
+
+def _things(clip: Clip | ManifestError) -> Triples:
+    try:
+        return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
+    except (AttributeError, KeyError, TypeError):
+        return []
+
+
+# ---------------------------------------------------------------- for people and programs
+
+
+def results(scores: Scores) -> dict:
+    """All numbers, for JSON. Facts are shares of all that captions say or should say; "wrong" has also what they say of
+    things that are not there."""
+    found = {"clips": scores.clips, "captions": scores.captions, "empty": scores.empty, "problems": scores.problems}
+    for name in ("words", "repetition", "similarity"):
+        if values := getattr(scores, name):
+            numbers = (statistics.fmean(values), statistics.median(values), min(values), max(values))
+            found[name] = dict(zip(("mean", "median", "min", "max"), numbers, strict=True))
+    if scores.captions:
+        total = {n: sum(max(0, int(words) + 1 - n) for words in scores.words) for n in scores.grams}
+        found["diversity"] = {"vocabulary": len(scores.grams[1])}
+        found["diversity"] |= {f"distinct-{n}": len(grams) / max(1, total[n]) for n, grams in scores.grams.items()}
+        found["diversity"]["different captions"] = len(scores.different) / scores.captions
+    if scores.marked:
+        found["facts"] = {mark: scores.facts[mark] / scores.facts.total() for mark in ("right", "wrong", "missing")}
+        found["facts"] |= {"all right": scores.all_right / scores.marked, "captions": scores.marked}
+    return found
+
+
+def table(found: dict) -> str:
+    """The numbers in a few lines."""
+    lines = [f"{found['captions']:,} captions of {found['clips']:,} clips, {found['empty']:,} of them without one"]
+    lines.append(f"{'':12}" + "".join(f"{name:>10}" for name in ("mean", "median", "min", "max")))
+    for name in ("words", "repetition", "similarity"):
+        if name in found:
+            lines.append(f"{name:12}" + "".join(f"{value:10.4g}" for value in found[name].values()))
+    if diversity := found.get("diversity"):
+        lines.append(
+            f"diversity   {diversity['vocabulary']:,} words, distinct-1 {diversity['distinct-1']:.4f}, distinct-2 "
+            f"{diversity['distinct-2']:.4f}, {diversity['different captions']:.1%} of the captions differ"
+        )
+    if facts := found.get("facts"):
+        shares = " · ".join(f"{mark} {facts[mark]:.1%}" for mark in ("right", "wrong", "missing"))
+        lines.append(f"facts       {shares}; all right in {facts['all right']:.1%} of {facts['captions']:,} captions")
+    return "\n".join(lines)
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """Draws what was measured into a PNG, which appears whole or not at all."""
+    from matplotlib.figure import Figure
+
+    spreads = {"words a caption": scores.words, "repeated 4-grams": scores.repetition}
+    spreads |= {"CLIP similarity": scores.similarity} if scores.similarity else {}
+    panels = len(spreads) + bool(scores.marked)
+    figure = Figure(figsize=(4 * panels, 3.5), layout="constrained")
+    axes = figure.subplots(1, panels)
+    for panel, (name, values) in zip(axes, spreads.items(), strict=False):
+        panel.hist(values, bins=20, range=(0, 1) if name == "repeated 4-grams" else None)
+        panel.set(xlabel=name, ylabel="captions")
+    if scores.marked:
+        marks = ("right", "wrong", "missing")
+        axes[-1].bar(marks, [scores.facts[mark] for mark in marks], color=("tab:green", "tab:red", "tab:gray"))
+        axes[-1].set(ylabel="facts")
+    write_whole(path, lambda part: figure.savefig(part, format="png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m lite_sora.captioning.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")
+    parser.add_argument("--toy", action="store_true", help="the clips are the toy world's: look at facts")
+    parser.add_argument(
+        "--truth", type=Path, help="with --toy: the toy world's own manifest, if this one lost the facts"
+    )
+    parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
+    parser.add_argument("--picture", type=Path, help="a PNG for their histograms")
+    parser.add_argument("--device", help="for CLIP (default: the first of cuda, mps and cpu that is there)")
+    parser.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
+    options = parser.parse_args()
+    if options.truth and not options.toy:
+        parser.error("--truth is for --toy")
+    try:
+        truth = read_truth(options.truth or options.manifest) if options.toy else None
+        if truth == {}:
+            raise ManifestError(
+                f"{options.truth or options.manifest}: does not say what the clips show (stats, toy); with --truth, "
+                "name the manifest that the toy world was written with"
+            )
+        clip = FrameTextSimilarity(options.clip, options.device or default_device()) if options.clip else None
+        scores = score(options.manifest, clip, truth, options.allow_outside)
+    except (ManifestError, ModelError) as error:
+        sys.exit(f"score: {error}")
+    found = {"manifest": str(options.manifest), "clip": options.clip, **results(scores)}
+    print(table(found))
+    if scores.problems:
+        more = f" (the first {LISTED} of them)" if scores.problems > LISTED else ""
+        print(f"problems: {scores.problems:,}{more}", *scores.listed, sep="\n")
+    if options.out:
+        write_whole(options.out, lambda part: part.write_text(json.dumps(found, indent=2) + "\n"))
+    if options.picture:
+        draw(scores, options.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""A short prompt → one in the style of the training captions, before generation.
+
+A model that was trained on long captions is at its best with long prompts, and people write short ones, so DALL-E 3
+("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora let a language model rewrite them. For
+the toy world there are rules instead, which need no model.
+"""
+
+import re
+import warnings
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from lite_sora.captioning.answers import Answer
+from lite_sora.captioning.language import LanguageModel
+from lite_sora.captioning.prompts import fill, read_prompt
+from lite_sora.data.clip import ManifestError, read_manifest
+from lite_sora.data.toy import COLOURS, CORNERS, SHAPES, Corner, Scene, captions, random_scene, random_thing
+from lite_sora.seeds import seed_of
+
+# ---------------------------------------------------------------- with a language model
+
+
+def upsample(
+    model: LanguageModel, prompts: list[str], examples: list[str], seed: int = 0, temperature: float = 0.5
+) -> list[str]:
+    """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without any in
+    that of detailed captions (prompts/upsample), in Chinese where a prompt is. The same prompt and seed give the same.
+
+    Warns of an answer that was cut off, and keeps its whole sentences, and of an empty one, and keeps the prompt.
+    """
+    requests = []
+    for prompt in prompts:
+        language = "zh" if re.search("[\u4e00-\u9fff]", prompt) else "en"
+        if examples:
+            template = read_prompt("upsample-like", language)
+            requests.append(fill(template, examples="\n".join(examples), prompt=prompt))
+        else:
+            requests.append(fill(read_prompt("upsample", language), prompt=prompt))
+    answers = model.write(requests, max_tokens=128, temperature=temperature, seed=seed)
+    return [_usable(answer, prompt, model.name) for answer, prompt in zip(answers, prompts, strict=True)]
+
+
+def _usable(answer: Answer, prompt: str, model: str) -> str:
+    """The caption in an answer: its first paragraph, without quotation marks around it."""
+    text = answer.text.partition("\n\n")[0]
+    if not answer.finished and text == answer.text:
+        warnings.warn(f"{model} did not come to an end with the prompt {prompt!r}", stacklevel=3)
+        sentences = re.match(r"(?s).*[.!?。！？]", text)
+        text = sentences[0] if sentences else text
+    text = " ".join(text.split()).strip("\"'*“”「」 ")
+    if not text:
+        warnings.warn(f"{model} wrote nothing for the prompt {prompt!r}, which stays as it is", stacklevel=3)
+    return text or prompt
+
+
+def training_captions(training: dict, most: int = 8) -> list[str]:
+    """The first captions of the data that a run was trained on, from the settings in its config.json: of its manifest,
+    if that is still there, or of the toy world."""
+    if not training:  # a model from elsewhere
+        return []
+    if not training.get("data"):
+        corner = CORNERS.get(training.get("toy_corner"), Corner())
+        return [captions(random_scene(np.random.default_rng(index), corner))[0] for index in range(most)]
+    manifest = Path(training["data"])
+    if not manifest.is_file():
+        return []
+    try:
+        clips = read_manifest(manifest, allow_outside=True)  # no video is opened
+        return list(islice((clip.caption for clip in clips if clip.for_training and clip.caption), most))
+    except ManifestError:
+        return []
+
+
+# ---------------------------------------------------------------- the toy world, by rules
+
+WORDS = {  # fact: {value: the words that mean it}
+    "shape": {"circle": "circle disc disk ball dot", "square": "square box block", "triangle": "triangle"},
+    "colour": {colour: colour for colour in COLOURS} | {"cyan": "cyan aqua", "magenta": "magenta fuchsia"},
+    "horizontal": {"right": "right rightward rightwards", "left": "left leftward leftwards"},
+    "vertical": {
+        "up": "up upward upwards rises rising climbs climbing",
+        "down": "down downward downwards falls falling drops dropping sinks sinking",
+    },
+    "change": {
+        "still": "still stationary motionless",
+        "growing": "growing grows",
+        "shrinking": "shrinking shrinks",
+        "bouncing": "bouncing bounces",
+    },
+    "size": {"small": "small little tiny", "medium": "medium", "large": "large big huge"},
+    "speed": {"slowly": "slowly slow", "quickly": "quickly quick fast"},
+    "background": {"black": "onblack", "gray": "ongray ongrey", "white": "onwhite"},
+}
+MEANING = {
+    word: (fact, value) for fact, values in WORDS.items() for value, words in values.items() for word in words.split()
+}
+SAYS_NOTHING = """
+    a an the one of it its is are that which and then to towards side something thing object shape coloured colored
+    moving moves move going goes go heading heads gliding glides drifting drifts sliding slides standing stands
+    video clip shows showing
+""".split()  # noqa: SIM905
+AWAY_FROM = {"left": "right", "right": "left", "top": "down", "bottom": "up"}
+TO = {"top": "up", "bottom": "down"}
+
+
+def upsample_toy(prompt: str, seed: int = 0) -> str:
+    """A prompt about one thing → the words of the toy world's captions: "red ball going right" → "a red circle moving
+    right". What it leaves open of shape, colour and motion (right, left, up, down) comes from the seed.
+
+    Size and speed or a background, which the plainest caption does not tell, are told if the prompt does. Raises
+    ValueError for a word that is not understood, and for a prompt that contradicts itself.
+    """
+    said = _read(prompt)
+    rng = np.random.default_rng(seed_of(seed, "upsample", prompt))
+    corner = Corner()
+    shape, colour, motion = (str(rng.choice(list(values))) for values in (SHAPES, COLOURS, corner.motions))
+    way = "-".join(said[part] for part in ("vertical", "horizontal") if part in said)
+    triple = said.get("shape", shape), said.get("colour", colour), said.get("change") or way or motion
+    thing = random_thing(rng, corner, triple)
+    if "speed" in said and not thing.distance:
+        raise ValueError(
+            f"the prompt {prompt!r} says {said['speed']} of a thing that is {triple[2]}, which has no speed"
+        )
+    thing = replace(thing, size=said.get("size", thing.size), speed=said.get("speed", thing.speed))
+    plain, with_background, _, detailed = captions(Scene((thing,), said.get("background", "black")))
+    if "size" in said or "speed" in said:
+        return detailed
+    return with_background if said.get("background", "black") != "black" else plain
+
+
+def _read(prompt: str) -> dict[str, str]:
+    """fact: value, of the facts that a prompt tells."""
+    text = re.sub(r"\bfrom (?:the )?(left|right|top|bottom)\b", lambda found: AWAY_FROM[found[1]], prompt.lower())
+    text = re.sub(r"\bto (?:the )?(top|bottom)\b", lambda found: TO[found[1]], text)
+    text = re.sub(r"\b(?:on|over|against) (?:an? |the )?(black|white|gr[ae]y)(?: background)?\b", r"on\1", text)
+    words = re.findall(r"\w+", text)
+    if not words:
+        raise ValueError(f"the prompt {prompt!r} has no words")
+    if re.search(r"\band (?:an?|the|one|something)\b", text):
+        raise ValueError(f"the prompt {prompt!r} is about more than one thing; the toy world's rules take one")
+    said: dict[str, str] = {}
+    for word in words:
+        if word in SAYS_NOTHING:
+            continue
+        if word not in MEANING:
+            raise ValueError(
+                f"the prompt {prompt!r} has the word {word!r}, which the toy world's rules do not understand; they "
+                f"know the colours {', '.join(COLOURS)}, the shapes {', '.join(SHAPES)}, and how one of them moves"
+            )
+        fact, value = MEANING[word]
+        if said.setdefault(fact, value) != value:
+            raise ValueError(f"the prompt {prompt!r} says both {said[fact]} and {value} of one thing; leave one out")
+    if "change" in said and ("horizontal" in said or "vertical" in said):
+        way = said.get("vertical") or said["horizontal"]
+        raise ValueError(f"the prompt {prompt!r} says both {said['change']} and {way} of one thing; leave one out")
+    return said
