@@ -4,6 +4,7 @@ python train.py                                   the default: a toy world, from
 python train.py --data my/manifest.jsonl          your own captioned clips
 python train.py --resume runs/toy --steps 2000    go on
 python train.py autoencoder                       a video autoencoder, on the toy world
+python train.py captioner                         a small vision-language model that captions clips, on the toy world
 torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 """
 
@@ -12,12 +13,21 @@ import sys
 from lite_sora.data.clip import ManifestError
 from lite_sora.pipeline import CheckpointError
 from lite_sora.text_pretrained import TextError
-from lite_sora.training import autoencoder, autoencoder_settings, distribution, loop, settings
+from lite_sora.training import (
+    autoencoder,
+    autoencoder_settings,
+    captioner,
+    captioner_settings,
+    distribution,
+    loop,
+    settings,
+)
 from lite_sora.training.loop import TrainingError
 
 STAGES = {  # name: (what reads its flags, what trains)
     "denoiser": (settings.parse, loop.train),
     "autoencoder": (autoencoder_settings.parse, autoencoder.train_autoencoder),
+    "captioner": (captioner_settings.parse, captioner.train_captioner),
 }
 
 

@@ -65,7 +65,8 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def plot_curves(folder: Path) -> Path:
-    """curves.png from metrics.jsonl: the loss, the loss by t, the learning rate and the gradient's norm."""
+    """curves.png from metrics.jsonl: the loss, the loss by t or the share of right tokens, the learning rate and the
+    gradient's norm."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -73,16 +74,20 @@ def plot_curves(folder: Path) -> Path:
 
     lines = read_lines(folder / "metrics.jsonl")
     steps = np.array([line["step"] for line in lines])
-    figure, ((total, by_time), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
+    figure, ((total, detail), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
     values = _column(lines, "loss")
     total.plot(steps, values, color="0.8", linewidth=0.7)
     total.plot(steps, _smooth(values), color="C0")
     total.set(title="loss", yscale="log")
-    for k in range(TIME_BINS):
-        values = np.array([line["loss_by_time"][k] if line["loss_by_time"][k] else np.nan for line in lines], float)
-        by_time.plot(steps, _smooth(values), label=f"t in [{k / TIME_BINS:g}, {(k + 1) / TIME_BINS:g})")
-    by_time.set(title="loss by time (0 = data, 1 = noise)", yscale="log")
-    by_time.legend()
+    if lines and "token_accuracy" in lines[0]:  # a captioner's
+        detail.plot(steps, _smooth(_column(lines, "token_accuracy")))
+        detail.set(title="share of tokens that are right")
+    else:
+        for k in range(TIME_BINS):
+            values = np.array([line["loss_by_time"][k] if line["loss_by_time"][k] else np.nan for line in lines], float)
+            detail.plot(steps, _smooth(values), label=f"t in [{k / TIME_BINS:g}, {(k + 1) / TIME_BINS:g})")
+        detail.set(title="loss by time (0 = data, 1 = noise)", yscale="log")
+        detail.legend()
     rate.plot(steps, _column(lines, "lr"))
     rate.set(title="learning rate", xlabel="step")
     norm.plot(steps, _smooth(_column(lines, "grad_norm")))
