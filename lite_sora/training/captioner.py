@@ -191,8 +191,8 @@ def saved_settings(folder: Path) -> CaptionerSettings:
 def split_clips(manifest: Path, settings: CaptionerSettings) -> tuple[list[Clip], dict[str, list[Clip]]]:
     """The clips to learn from, each with its first caption only, and those to judge by: "seen", the last of the split
     "train", up to an eighth of it, which of the toy world show combinations that training shows too; and "held-out"."""
-    rows = [replace(clip, captions=clip.captions[:1]) for clip in read_manifest(manifest, settings.allow_outside)]
-    rows = [replace(clip, caption=clip.all_captions[0]) for clip in rows]
+    rows = read_manifest(manifest, settings.allow_outside)
+    rows = [replace(clip, caption=clip.all_captions[0], captions=[]) for clip in rows]
     clips, unseen = [clip for clip in rows if clip.for_training], [clip for clip in rows if not clip.for_training]
     if not clips:
         raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
@@ -452,11 +452,11 @@ def finish(
 
 def report(result: dict[str, dict]) -> str:
     """accuracy.json in words."""
-    lines = []
+    lines = ["of clips that it did not learn from:" if result else "there was no clip to judge it by"]
     for name, each in result.items():
         facts = f"{each['token_accuracy']:.1%} of tokens, {each['same']:.1%} of captions word for word"
         if "right" in each:
             facts = f"facts {each['right']:.1%} right, {each['wrong']:.1%} wrong, {each['missing']:.1%} missing"
             facts += f"; all right in {each['all_right']:.1%} of captions"
-        lines.append(f"{name:>8}: {each['clips']} clips that it did not learn from: {facts}")
-    return "\n".join(lines) or "there was no clip to judge it by"
+        lines.append(f"{name:>8} ({each['clips']} clips): {facts}")
+    return "\n".join(lines)

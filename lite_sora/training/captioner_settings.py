@@ -31,11 +31,11 @@ class CaptionerSettings:
     layers: int = flag(2, "transformer layers of each of them")
     heads: int = flag(4, "heads of attention")
     patch: int = flag(8, "pixels on the side of a patch")
-    merge: int = flag(2, "so many times as many patches in height and in width become one token of the language model")
+    merge: int = flag(4, "squares of so many patches a side become one token of the language model")
     words: int = flag(4096, "most entries of the tokenizer's vocabulary")
 
     # the optimiser
-    steps: int = flag(1000, "optimiser steps")
+    steps: int = flag(1200, "optimiser steps")
     batch_size: int = flag(32, "clips a step, over all processes")
     optimizer: str = flag(
         "muon", "muon for kernels and matrices and adamw for the rest, or adamw", choices=["muon", "adamw"]

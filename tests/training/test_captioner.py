@@ -13,6 +13,8 @@ from conftest import ROOT
 from PIL import Image
 from test_autoencoder import same_everywhere
 
+from lite_sora.captioning.answers import Answer
+from lite_sora.captioning.models import load_captioner
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.data.loading import VideoDataset
 from lite_sora.data.toy import SHAPES
@@ -63,7 +65,7 @@ def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys):
     for each in result.values():
         assert each["right"] + each["wrong"] + each["missing"] == pytest.approx(1)
     out = capsys.readouterr().out
-    assert f"held-out: 2 clips that it did not learn from: facts {result['held-out']['right']:.1%} right" in out
+    assert f"held-out (2 clips): facts {result['held-out']['right']:.1%} right" in out
     assert f"--model {folder}" in out
 
 
@@ -101,6 +103,11 @@ def test_it_learns_clips_by_heart(toy, tmp_path):
     said, result = captioner.judge(model, processor, dataset)
     assert said == [clip.caption for clip in clips] and len(set(said)) == 3
     assert result["right"] == result["all_right"] == result["same"] == 1
+
+    files = VideoDataset(clips, toy.parent, 8, 64, 64, 8.0, fixed=True)  # as large as they are in their files
+    used = load_captioner(str(folder), device="cpu")
+    answers = used.describe([files[index, 0][0] for index in range(3)], "Describe this video in detail.")
+    assert used.takes == "images" and answers == [Answer(text, finished=True) for text in said]
 
 
 def test_captions_of_ones_own_are_learnt_as_they_are(toy, tmp_path):
@@ -200,7 +207,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
         ("--clips 0", "--clips must be at least 1, not 0"),
         ("--least-frames 9", "--least-frames 9 is more than --frames 8"),
         ("--width 16", "--height and --width must be the same"),
-        ("--patch 5", "--height 32 does not divide by --patch 5 times --merge 2"),
+        ("--patch 5", "--height 32 does not divide by --patch 5 times --merge 4"),
         ("--channels 36 --heads 4", "--channels 36 does not divide by twice --heads 4"),
         ("--words 10", "--words must be at least 300"),
         ("--muon-lr 0", "--lr, --muon-lr and --fps must be above 0"),
