@@ -24,7 +24,7 @@ from lite_sora.seeds import seed_of
 
 
 def upsample(
-    model: LanguageModel, prompts: list[str], examples: list[str], seed: int = 0, temperature: float = 0.5
+    model: LanguageModel, prompts: list[str], examples: list[str], seed: int = 0, temperature: float = 0.3
 ) -> list[str]:
     """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without any in
     that of detailed captions (prompts/upsample), in Chinese where a prompt is. The same prompt and seed give the same.
