@@ -109,6 +109,9 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
 
 
 def manifest_of(settings: TrainSettings) -> Path:
+    """What a variant learns from, and what is held out there."""
+    if settings.data:
+        return Path(settings.data)
     return toy_manifest(settings, distribution.Processes(0, 1, torch.device("cpu")))
 
 
