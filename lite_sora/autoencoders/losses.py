@@ -60,9 +60,14 @@ class LPIPS(nn.Module):
         super().__init__()
         try:
             import lpips
-        except ImportError:
-            raise ValueError("--perceptual lpips needs the lpips package: pip install lpips torchvision") from None
-        self.network = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
+
+            network = lpips.LPIPS(net="vgg", verbose=False)
+        except (ImportError, RuntimeError, OSError) as error:  # no package, another torch, no network
+            raise ValueError(
+                "--perceptual lpips needs two packages, pip install lpips torchvision, and at first a network "
+                f"to fetch VGG's weights ({error})"
+            ) from error
+        self.network = network.eval().requires_grad_(False)
 
     def forward(self, video: Tensor, other: Tensor) -> Tensor:
         x, y = (v.transpose(1, 2).flatten(0, 1) for v in (video, other))  # (B * T, 3, H, W)

@@ -1,11 +1,16 @@
 """Losses against what they are defined as."""
 
+import sys
+from functools import partial
+from types import SimpleNamespace
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
 
 from lite_sora.autoencoders.discriminator import PatchDiscriminator
-from lite_sora.autoencoders.losses import adaptive_weight, gradient, hinge, make_perceptual, psnr, ssim
+from lite_sora.autoencoders.losses import adaptive_weight, gradient, hinge, l1, make_perceptual, psnr, ssim
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -95,6 +100,35 @@ def test_perceptual_losses_by_name():
 
 
 def test_lpips_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
+    monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(ValueError, match="pip install lpips"):
         make_perceptual("lpips")
+
+
+def test_lpips_without_a_network_says_what_it_is_needed_for(monkeypatch):
+    def offline(net, verbose):
+        raise URLError("no connection")
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=offline))
+    with pytest.raises(ValueError, match="a network to fetch VGG's weights .*no connection"):
+        make_perceptual("lpips")
+
+
+def test_lpips_sees_frames_and_averages_over_them(monkeypatch):
+    class Difference(torch.nn.Module):  # in its place: (N, 3, H, W) twice → (N, 1, 1, 1)
+        def forward(self, x, y):
+            return (x - y).abs().mean((1, 2, 3), keepdim=True)
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=lambda net, verbose: Difference()))
+    x, y = random(2, 3, 5, 8, 8), random(2, 3, 5, 8, 8, seed=1)
+    torch.testing.assert_close(make_perceptual("lpips")(x, y), l1(x, y))
+
+
+def test_lpips_itself(monkeypatch):
+    lpips = pytest.importorskip("lpips")
+    monkeypatch.setattr(lpips, "LPIPS", partial(lpips.LPIPS, pnet_rand=True))  # VGG's weights would be fetched
+    x, y = random(2, 3, 3, 16, 16), random(2, 3, 3, 16, 16, seed=1)
+    distance = make_perceptual("lpips")
+    assert (distance(x, y) > 0).all() and distance(x, x).abs().max() == 0
+    frames = torch.stack([distance(x[:, :, t : t + 1], y[:, :, t : t + 1]) for t in range(3)])
+    torch.testing.assert_close(distance(x, y), frames.mean(0))
