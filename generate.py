@@ -20,12 +20,13 @@ from lite_sora.data.video import write_gif, write_video
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
-from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.load import VideoModel, load_model, options_of
+from lite_sora.pipeline import CheckpointError
 from lite_sora.text import ClassLabels
 from lite_sora.training.distribution import default_device
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
-SAMPLING += ("guidance_interval", "guidance_rescale")
+SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "top_p")
 
 
 def parse() -> argparse.Namespace:
@@ -68,12 +69,16 @@ def parse() -> argparse.Namespace:
         "--guidance-interval",
         type=float,
         nargs=2,
-        default=(0.0, 1.0),
         metavar=("LOW", "HIGH"),
         help="guide only at times between these, 0 data, 1 noise (2404.07724)",
     )
     parser.add_argument(
-        "--guidance-rescale", type=float, default=0.0, help="0 to 1: against colours that guidance burns (2305.08891)"
+        "--guidance-rescale", type=float, help="0 to 1: against colours that guidance burns (2305.08891)"
+    )
+    parser.add_argument("--temperature", type=float, help="of a prior: 0 for the most likely code, 1 for its odds")
+    parser.add_argument("--top-k", type=int, help="of a prior: draw from the k most likely codes only")
+    parser.add_argument(
+        "--top-p", type=float, help="of a prior: draw from the fewest codes with this probability together (1904.09751)"
     )
     parser.add_argument("--batch", type=int, default=8, help="videos at a time")
     parser.add_argument(
@@ -93,8 +98,8 @@ def parse() -> argparse.Namespace:
         value = getattr(options, flag)
         if value is not None and value <= 0:
             parser.error(f"--{flag} must be above 0, not {value}")
-    low, high = options.guidance_interval
-    if not 0 <= low <= high <= 1 or not 0 <= options.guidance_rescale <= 1:
+    low, high = options.guidance_interval or (0, 1)
+    if not 0 <= low <= high <= 1 or not 0 <= (options.guidance_rescale or 0) <= 1:
         parser.error("--guidance-interval LOW HIGH and --guidance-rescale lie between 0 and 1, with LOW <= HIGH")
     return options
 
@@ -118,7 +123,7 @@ def free_name(prompt: str, seed: int, taken: set[str]) -> str:
     return unique
 
 
-def upsampled(options: argparse.Namespace, model: TextToVideo) -> list[str]:
+def upsampled(options: argparse.Namespace, model: VideoModel) -> list[str]:
     """The prompts as the model is told them, which are printed where they are not the user's own."""
     if not options.upsample:
         return options.prompts
@@ -141,7 +146,8 @@ def main() -> None:
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         run = options.run or newest_run()
-        model = TextToVideo.from_pretrained(run, options.device or default_device())
+        model = load_model(run, options.device or default_device())
+        sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
         told = upsampled(options, model)
         model.text.warn_of_unknown_words([*told, options.negative])
         options.out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +155,6 @@ def main() -> None:
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
             prompts = options.prompts[first : first + options.batch]
             captions = told[first : first + options.batch]
-            sampling = {name: getattr(options, name) for name in SAMPLING}
             videos = model.generate(captions, options.negative, [options.seed] * len(captions), **sampling)
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
                 name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps

@@ -5,6 +5,7 @@ python train.py --data my/manifest.jsonl          your own captioned clips
 python train.py --resume runs/toy --steps 2000    go on
 python train.py autoencoder                       a video autoencoder, on the toy world
 python train.py captioner                         a small vision-language model that captions clips, on the toy world
+python train.py prior                             an autoregressive model of a VQ autoencoder's codes
 torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 """
 
@@ -20,6 +21,8 @@ from lite_sora.training import (
     captioner_settings,
     distribution,
     loop,
+    prior,
+    prior_settings,
     settings,
 )
 from lite_sora.training.loop import TrainingError
@@ -28,6 +31,7 @@ STAGES = {  # name: (what reads its flags, what trains)
     "denoiser": (settings.parse, loop.train),
     "autoencoder": (autoencoder_settings.parse, autoencoder.train_autoencoder),
     "captioner": (captioner_settings.parse, captioner.train_captioner),
+    "prior": (prior_settings.parse, prior.train_prior),
 }
 
 

@@ -200,18 +200,20 @@ class TextToVideo(nn.Module):
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "TextToVideo":
         """Loads a run folder, or a model of the Hugging Face hub by its id ("name/model"). Only json and safetensors
         are read, so nothing in a checkpoint is ever executed. Raises CheckpointError."""
-        folder = _folder_or_hub(folder)
-        _need(folder, "config.json")
-        _need(folder, "model.safetensors")
+        folder = folder_or_hub(folder)
+        need(folder, "config.json")
+        need(folder, "model.safetensors")
         try:
             settings = json.loads((folder / "config.json").read_text())
+            if kind := settings.get("kind"):
+                raise CheckpointError(f"{folder}/config.json describes a model of kind {kind}, not a denoiser")
             settings["objective"] = Objective(**settings["objective"])
             if settings["autoencoder"] == INSIDE:
                 settings["autoencoder"] = str(folder / INSIDE)
             config = TextToVideoConfig(**settings)
             tokenizer = None
             if config.text == "words" and not config.denoiser_config.get("classes"):
-                tokenizer = Tokenizer.from_file(str(_need(folder, "tokenizer.json")))
+                tokenizer = Tokenizer.from_file(str(need(folder, "tokenizer.json")))
             model = cls(config, tokenizer)
         except CheckpointError:
             raise
@@ -226,13 +228,13 @@ class TextToVideo(nn.Module):
         return model.to(device).eval()
 
 
-def _need(folder: Path, name: str) -> Path:
+def need(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise CheckpointError(f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run")
     return folder / name
 
 
-def _folder_or_hub(name: Path | str) -> Path:
+def folder_or_hub(name: Path | str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     text = str(name)

@@ -67,7 +67,9 @@ def read_config(folder: Path) -> dict:
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error})") from None
     if not isinstance(config, dict) or config.get("kind") not in AUTOENCODERS:
-        what = "a text-to-video model" if isinstance(config, dict) and "denoiser" in config else "something else"
+        found = config if isinstance(config, dict) else {}
+        what = "a text-to-video model" if "denoiser" in found else "something else"
+        what = "a prior" if found.get("kind") == "prior" else what
         raise ValueError(f"{path} describes {what}, not an autoencoder; train one with `python train.py autoencoder`")
     return config
 

@@ -11,6 +11,7 @@ over real clips of it. A model that always draws the same video has a high adher
 import argparse
 import json
 import math
+import sys
 from collections import defaultdict
 
 import numpy as np
@@ -19,13 +20,13 @@ from tqdm import tqdm
 from lite_sora.data.loading import to_frames
 from lite_sora.data.toy import CORNERS, Corner, Seen, combinations, draw, judge, prompt, random_scene
 from lite_sora.diffusion.samplers import SAMPLERS
-from lite_sora.pipeline import TextToVideo
+from lite_sora.load import VideoModel, load_model, options_of
 
 FACTS = ("shape", "colour", "motion", "all")
 
 
 def measure(
-    model: TextToVideo, corner: str = "default", clips: int = 128, batch: int = 32, seed: int = 0, **options
+    model: VideoModel, corner: str = "default", clips: int = 128, batch: int = 32, seed: int = 0, **options
 ) -> dict:
     """Adherence on `clips` videos of seen and as many of held-out combinations. `options` go to `model.generate`.
 
@@ -47,7 +48,7 @@ def measure(
     return result
 
 
-def watch(model: TextToVideo, asked: list[tuple], batch: int, seed: int, name: str, **options):
+def watch(model: VideoModel, asked: list[tuple], batch: int, seed: int, name: str, **options):
     """Yields (frames, what the judge sees in them) of a generated video for each (shape, colour, motion) asked for."""
     with tqdm(total=len(asked), desc=f"adherence ({name})", unit="clip") as bar:
         for first in range(0, len(asked), batch):
@@ -128,6 +129,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="sampler steps (default: as the run's config.json says)")
     parser.add_argument("--guidance", type=float, help="guidance scale (default: as the run's config.json says)")
     parser.add_argument("--sampler", choices=list(SAMPLERS), help="sampler (default: as the run's config.json says)")
+    parser.add_argument("--temperature", type=float, help="of a prior, as the next two (default: as config.json says)")
+    parser.add_argument("--top-k", type=int, help="draw from the k most likely codes only")
+    parser.add_argument("--top-p", type=float, help="draw from the fewest codes with this probability together")
     parser.add_argument("--device", help="cuda, mps or cpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
@@ -136,9 +140,13 @@ def main() -> None:
 
     from lite_sora.training.distribution import default_device
 
-    model = TextToVideo.from_pretrained(options.run, options.device or default_device())
+    names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
+    try:
+        model = load_model(options.run, options.device or default_device())
+        sampling = options_of(model, **{name: getattr(options, name) for name in names})
+    except ValueError as error:
+        sys.exit(f"adherence: {error}")
     corner = model.config.training.get("toy_corner", "default")
-    sampling = {"steps": options.steps, "guidance": options.guidance, "sampler": options.sampler}
     result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
     print(json.dumps(result, indent=2) if options.json else report(result))
 

@@ -1,0 +1,41 @@
+"""Run folder or hub id → the model in it, whatever its kind, and the options that this kind has."""
+
+import inspect
+import json
+from pathlib import Path
+
+import torch
+
+from lite_sora.pipeline import CheckpointError, TextToVideo, folder_or_hub, need
+from lite_sora.prior.pipeline import TextToCodes
+
+VideoModel = TextToVideo | TextToCodes
+KINDS = {"denoiser": TextToVideo, "prior": TextToCodes}  # config.json's "kind"; without one, a denoiser
+
+
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VideoModel:
+    """A model that makes videos of prompts. Raises CheckpointError for a folder that holds none."""
+    folder = folder_or_hub(folder)
+    path = need(folder, "config.json")
+    try:
+        kind = json.loads(path.read_text()).get("kind", "denoiser")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})") from None
+    if kind not in KINDS:
+        raise CheckpointError(f"{path} is of kind {kind!r}, which makes no videos; those that do: {', '.join(KINDS)}")
+    return KINDS[kind].from_pretrained(folder, device)
+
+
+def options_of(model: VideoModel, **options) -> dict:
+    """The options of `generate` that were given (are not None). Raises ValueError for one that the model has not."""
+    given = {name: value for name, value in options.items() if value is not None}
+    known = inspect.signature(model.generate).parameters
+    if unknown := [name for name in given if name not in known]:
+        what = "an autoregressive prior" if isinstance(model, TextToCodes) else "a diffusion model"
+        theirs = ", ".join(_flag(name) for name in options if name in known)
+        raise ValueError(f"{', '.join(map(_flag, unknown))}: {what} has no such option; it has {theirs}")
+    return given
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

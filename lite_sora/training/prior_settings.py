@@ -1,0 +1,81 @@
+"""The settings of a prior's training run. Each field is a flag of `train.py prior`, and all are saved in the run's
+config.json."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lite_sora.data.toy import CORNERS
+from lite_sora.training.settings import FREE_ON_RESUME, flag, read_flags
+
+
+@dataclass
+class PriorSettings:
+    # where things are
+    out: str | None = flag(
+        None, "run folder (default: runs/prior-toy, or runs/prior-<manifest's folder>; -2, -3, … if taken)"
+    )
+    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
+    autoencoder: str = flag("runs/autoencoders/vq-toy", "run folder of `train.py autoencoder --kind vq`")
+    data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
+    allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
+    toy_corner: str = flag("default", "the part of the toy world to train on", choices=list(CORNERS))
+    toy_clips: int = flag(2048, "clips of the toy world")
+
+    # what the model sees
+    frames: int | None = flag(None, "frames of a clip (these four by default: as the autoencoder was trained)")
+    height: int | None = flag(None, "height in pixels")
+    width: int | None = flag(None, "width in pixels")
+    fps: float | None = flag(None, "frames a second that clips are sampled at")
+    windows: int = flag(4, "how many windows are encoded of a clip that is longer than one")
+
+    # the model
+    channels: int = flag(128, "the transformer's width")
+    depth: int = flag(4, "its blocks")
+    heads: int = flag(4, "heads of its attention")
+    dropout: float = flag(0.1, "share of what blocks add that is left out in training")
+    text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
+
+    # the optimiser
+    steps: int = flag(1000, "optimiser steps")
+    batch_size: int = flag(32, "clips a step, over all processes")
+    optimizer: str = flag(
+        "muon", "muon for matrices that tokens pass through and adamw for the rest, or adamw", choices=["muon", "adamw"]
+    )
+    lr: float = flag(5e-3, "AdamW's highest learning rate")
+    muon_lr: float = flag(0.02, "Muon's highest learning rate")
+    warmup: int = flag(50, "steps until the highest learning rate")
+    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
+    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
+    weight_decay: float = flag(0.01, "weight decay")
+    clip: float = flag(1.0, "largest norm of the gradient")
+    ema: float = flag(0.99, "decay of the moving average of the weights, after its warm-up")
+    caption_dropout: float = flag(0.1, "share of captions that are emptied, for classifier-free guidance")
+    seed: int = flag(0, "seed of everything random")
+
+    # the machine
+    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
+    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
+    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
+    cache_gib: float = flag(2.0, "memory for decoded clips, until they are codes")
+
+    # what is kept
+    checkpoint_every: int = flag(200, "steps between checkpoints")
+    sample_every: int = flag(200, "steps between sample sheets and looks at held-out clips; 0 for none")
+    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
+    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
+    adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
+
+
+LEAST = {"steps": 1, "batch_size": 1, "checkpoint_every": 1, "toy_clips": 32, "windows": 1, "sample_every": 0}
+LEAST |= {"channels": 1, "depth": 1, "heads": 1}
+
+
+def parse(arguments: list[str], description: str) -> tuple[PriorSettings, dict[str, Any]]:
+    """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
+    free = FREE_ON_RESUME - {"workers"}
+    settings, given, parser = read_flags(PriorSettings, arguments, description, LEAST, free)
+    if settings.lr <= 0 or (settings.fps is not None and settings.fps <= 0):
+        parser.error("--lr and --fps must be above 0")
+    if not 0 <= settings.dropout < 1:
+        parser.error(f"--dropout lies from 0 to below 1; not {settings.dropout}")
+    return settings, given
