@@ -1,4 +1,4 @@
-"""TextToCodes: text encoder, code transformer and a VQ autoencoder in one object: save, load and generate. Its outer face
+"""TextToCodes: text encoder, code transformer and VQ autoencoder in one object: save, load and generate. Its outer face
 is that of `pipeline.TextToVideo`, so that diffusion and autoregression are asked and judged alike.
 
 model = TextToCodes.from_pretrained("runs/prior-toy")
@@ -78,8 +78,8 @@ class TextToCodes(nn.Module):
     # ------------------------------------------------------------ training
 
     def forward(self, codes: Tensor, ids: Tensor) -> Tensor:
-        """The cross-entropy of each sample, (B,), in nats per code: minus its log-likelihood, given the caption, divided
-        by its number of codes. codes (B, T', H', W'), token ids (B, L)."""
+        """The cross-entropy of each sample, (B,), in nats per code: minus its log-likelihood, given its caption, over
+        its number of codes. codes (B, T', H', W'), token ids (B, L)."""
         logits = self.transformer(codes, self.text(ids))  # (B, N, codes)
         return F.cross_entropy(logits.float().transpose(1, 2), codes.flatten(1), reduction="none").mean(1)
 

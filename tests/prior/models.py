@@ -1,9 +1,12 @@
 """Small models that several tests need."""
 
+import numpy as np
 import torch
 
 from lite_sora.autoencoders.saved import TrainedAutoencoder, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
+from lite_sora.data.loading import to_model_range
+from lite_sora.data.toy import draw, random_scene
 from lite_sora.prior.pipeline import TextToCodes, TextToCodesConfig
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
 from lite_sora.text import build_tokenizer
@@ -17,9 +20,17 @@ def tiny_transformer(codes: int = 10) -> CodeTransformer:
 
 
 def save_vq(folder) -> None:
-    """An untrained autoencoder of 10 codes, of which each is 2 × 4 × 4 pixels, trained (it says) on 4 × 16 × 16."""
+    """An untrained autoencoder of 10 codes, of which each is 2 × 4 × 4 pixels, trained (it says) on 4 × 16 × 16. The
+    latents of toy clips have variance 1, and codes lie among them: neither clips nor videos are all alike."""
     torch.manual_seed(0)
-    model = VQAutoencoder(VQConfig((2, 4, 4), channels=8, blocks=1, codes=10, code_width=4))
+    model = VQAutoencoder(VQConfig((2, 4, 4), channels=8, blocks=1, codes=10, code_width=4)).eval()
+    clips = np.stack([draw(random_scene(np.random.default_rng(seed)), 4, 16) for seed in range(16)])
+    with torch.no_grad():
+        latents = model.encoder(to_model_range(torch.from_numpy(clips).movedim(-1, 1))).movedim(1, -1).flatten(0, 3)
+        mean, spread = latents.mean(0), latents.std(0)  # (4,)
+        model.encoder[-1].weight /= spread.view(-1, 1, 1, 1, 1)
+        model.encoder[-1].bias.sub_(mean).div_(spread)
+    model.quantizer.start_from((latents - mean) / spread, torch.Generator().manual_seed(0))
     sizes = {"frames": 4, "height": 16, "width": 16, "fps": 8.0}
     save_folder(model, folder, sizes)
 

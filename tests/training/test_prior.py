@@ -1,0 +1,220 @@
+"""Training a prior: exact resuming, orderly stops, what a run folder holds, what generate.py makes of it, and what is
+refused."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from prior.models import save_vq, tiny_model
+from test_training import start_process, wait_for_step
+
+from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
+from lite_sora.autoencoders.saved import save_folder
+from lite_sora.data.clip import read_manifest, write_manifest
+from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.evaluation.adherence import measure
+from lite_sora.load import load_model
+from lite_sora.pipeline import CheckpointError
+from lite_sora.prior.dataset import encode_clips
+from lite_sora.prior.pipeline import TextToCodes
+from lite_sora.training.checkpoint import load_state
+from lite_sora.training.metrics import read_lines
+from lite_sora.training.prior import TrainingError, train_prior
+from lite_sora.training.prior_settings import parse
+
+
+@pytest.fixture(scope="session")
+def vq(tmp_path_factory):
+    """The folder of an untrained VQ autoencoder of 10 codes."""
+    folder = tmp_path_factory.mktemp("vq")
+    save_vq(folder)
+    return folder
+
+
+@pytest.fixture
+def few(toy, tmp_path):
+    """The manifest of the toy world's first 20 clips, of which one is held out."""
+    rows = [type(row)(**{**vars(row), "video": str(toy.parent / row.video)}) for row in read_manifest(toy)]
+    write_manifest(tmp_path / "few.jsonl", rows[:20])
+    return tmp_path / "few.jsonl"
+
+
+def tiny_flags(manifest, vq) -> list[str]:
+    flags = "--allow-outside --channels 32 --depth 1 --heads 2 --batch-size 4 --warmup 2 --sample-every 0"
+    return ["--data", str(manifest), "--autoencoder", str(vq), *flags.split(), "--precision", "fp32", "--device", "cpu"]
+
+
+def run(*flags: str):
+    return train_prior(*parse(list(flags), "test"))
+
+
+def exact_metrics(folder) -> list[dict]:
+    return [
+        {key: value for key, value in line.items() if "second" not in key}
+        for line in read_lines(folder / "metrics.jsonl")
+    ]
+
+
+def same_everywhere(one, other) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_everywhere(value, other[key]) for key, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same_everywhere, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_resuming_gives_bit_identical_weights_and_metrics(few, vq, tmp_path):
+    flags = [*tiny_flags(few, vq), "--steps", "6", "--dropout", "0.2"]
+    run(*flags, "--out", str(tmp_path / "whole"))
+    run(*flags, "--stop-after", "3", "--out", str(tmp_path / "parts"))
+    assert load_state(tmp_path / "parts")["step"] == 3
+    run("--resume", str(tmp_path / "parts"))
+    assert same_everywhere(load_state(tmp_path / "whole"), load_state(tmp_path / "parts"))
+    lines = exact_metrics(tmp_path / "whole")
+    assert len(lines) == 6 and lines == exact_metrics(tmp_path / "parts")
+    assert lines[0]["loss"] == pytest.approx(math.log(10))  # at first all codes are as likely
+
+
+def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
+    folder = run(*tiny_flags(few, vq), "--steps", "2", "--sample-every", "1", "--out", str(tmp_path / "run"))
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    weights = {"config.json", "model.safetensors"}
+    pictures = {f"samples/{s:06d}-{n}.{kind}" for s in (1, 2) for n in ("raw", "ema") for kind in ("png", "gif")}
+    own = {"tokenizer.json", "state.pt", "metrics.jsonl", *(f"autoencoder/{name}" for name in weights)}
+    assert names == weights | pictures | own
+    lines, out = read_lines(folder / "metrics.jsonl"), capsys.readouterr().out
+    for line in lines:
+        assert line["bits_per_code"] == pytest.approx(line["loss"] / math.log(2)) and line["codes_per_second"] > 0
+    assert f"{lines[-1]['held_out_bits_per_code']:.3f} bits per code on 1 held-out clips" in out
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["kind"], config["frames"], config["height"]) == ("prior", 4, 16)  # as the autoencoder was trained
+
+
+def test_it_learns(few, vq, tmp_path):
+    folder = run(*tiny_flags(few, vq), "--steps", "40", "--out", str(tmp_path / "run"))
+    values = [line["loss"] for line in read_lines(folder / "metrics.jsonl")]
+    assert sum(values[-5:]) / 5 < 0.8 * sum(values[:5]) / 5
+
+
+def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq, tmp_path):
+    clips = [clip for clip in read_manifest(few, allow_outside=True)][:3]
+    broken = type(clips[0])("broken", "nowhere.mp4", "a blue square")
+    dataset = VideoDataset([clips[0], broken, *clips[1:]], few.parent, 8, 16, 16, 8.0)  # as long as the clips
+    model = tiny_model(vq)
+    found, skipped = encode_clips(model, dataset, windows=3, seed=0, show=False, batch=2)
+    assert len(found) == 3 and found.codes.dtype == torch.int16 and found.codes.shape[1:] == (4, 4, 4)
+    assert len(skipped) == 1 and "nowhere.mp4" in skipped[0]
+    frames = np.stack([dataset[index, 0][0] for index in (0, 2, 3)])
+    video = to_model_range(torch.from_numpy(frames).movedim(-1, 1))
+    assert torch.equal(found.codes.long(), model.encode(video)) and len(found.codes.unique()) > 3
+    assert found.captions == [clip.all_captions for clip in clips]
+    assert {found.batch([(0, seed)])[1][0] for seed in range(30)} == set(clips[0].all_captions)
+
+    dataset = VideoDataset(clips, few.parent, 4, 16, 16, 8.0)
+    several, _ = encode_clips(model, dataset, windows=3, seed=0, show=False)
+    assert len(several) == 9 and several.captions[2] == clips[0].all_captions
+    assert torch.equal(several.codes, encode_clips(model, dataset, windows=3, seed=0, show=False)[0].codes)
+    assert not torch.equal(several.codes, encode_clips(model, dataset, windows=3, seed=1, show=False)[0].codes)
+
+
+def test_ctrl_c_saves_and_says_so(few, vq, tmp_path):
+    process = start_process("prior", *tiny_flags(few, vq), "--steps", "5000", "--out", "run", cwd=tmp_path)
+    wait_for_step(tmp_path / "run", 2, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "python train.py prior --resume run" in out
+    assert load_state(tmp_path / "run")["step"] == read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
+    load_model(tmp_path / "run")
+
+
+def test_two_processes_learn_what_one_does(few, vq, tmp_path):
+    flags = [*tiny_flags(few, vq), "--steps", "3", "--dropout", "0", "--lr", "1e-3", "--muon-lr", "1e-3"]
+    one = run(*flags, "--out", str(tmp_path / "one"))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
+    command = [sys.executable, *launch, "prior", *flags, "--out", str(tmp_path / "two")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    for a, b in zip(exact_metrics(one), exact_metrics(tmp_path / "two"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(few, vq, tmp_path, monkeypatch):
+    real, calls = TextToCodes.forward, []
+
+    def sometimes_nan(self, *inputs):
+        calls.append(1)
+        return real(self, *inputs) * (float("nan") if len(calls) in bad else 1)
+
+    monkeypatch.setattr(TextToCodes, "forward", sometimes_nan)
+    bad = {2}
+    run(
+        *tiny_flags(few, vq),
+        "--steps",
+        "3",
+        "--stop-after",
+        "3",
+        "--schedule",
+        "constant",
+        "--out",
+        str(tmp_path / "one"),
+    )
+    lines = read_lines(tmp_path / "one" / "metrics.jsonl")
+    assert [line["skipped"] for line in lines] == [False, True, False] and lines[1]["loss"] is None
+    assert all(value.isfinite().all() for value in load_state(tmp_path / "one")["model"].values())
+    bad = set(range(100))
+    with pytest.raises(TrainingError, match="10 steps in a row.*--muon-lr"):
+        run(*tiny_flags(few, vq), "--steps", "50", "--out", str(tmp_path / "many"))
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--autoencoder", "nowhere"], "no such folder.*python train.py autoencoder --kind vq"),
+        (["--height", "18"], "18 does not divide by 4"),
+        (["--channels", "30"], "--channels 30 does not divide by twice --heads, 4"),
+        (["--frames", "32"], "too short for 32 frames"),
+        (["--batch-size", "4", "--data", "nowhere.jsonl"], "nowhere.jsonl"),
+    ],
+)
+def test_bad_settings_name_the_flag_or_the_file(few, vq, tmp_path, flags, message):
+    with pytest.raises((TrainingError, CheckpointError, ValueError), match=message):
+        run(*tiny_flags(few, vq), "--steps", "1", "--out", str(tmp_path / "run"), *flags)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_run_of_another_kind_is_refused(few, vq, tmp_path):
+    save_folder(KLAutoencoder(KLConfig(channels=8)), tmp_path / "kl")
+    with pytest.raises(CheckpointError, match="without codes.*--kind vq"):
+        run(*tiny_flags(few, tmp_path / "kl"), "--steps", "1")
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        run("--resume", str(vq))
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        run("--resume", str(tmp_path / "nowhere"))
+
+
+def command_line(*command: str, cwd, fails: bool = False) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails and "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def test_generate_and_the_judge_take_it_as_any_other_run(vq, tmp_path):
+    tiny_model(vq).save_pretrained(tmp_path / "runs" / "prior-toy")
+    generate = [str(ROOT / "generate.py"), "a red circle", "--device", "cpu"]
+    done = command_line(*generate, "--temperature", "0.9", "--top-k", "5", "--top-p", "0.9", cwd=tmp_path)
+    assert "runs/prior-toy" in done.stderr and (tmp_path / "out" / "a-red-circle-seed0.mp4").is_file()
+    done = command_line(*generate, "--sampler", "heun", "--steps", "3", cwd=tmp_path, fails=True)
+    assert "--steps, --sampler: an autoregressive prior has no such option; it has --frames" in done.stderr
+    result = measure(load_model(tmp_path / "runs" / "prior-toy"), clips=2, top_k=1)
+    assert result["seen"]["clips"] == 2 and result["seen"]["all"]["accuracy"] == 0.0  # it knows nothing
