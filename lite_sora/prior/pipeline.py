@@ -41,10 +41,10 @@ class TextToCodesConfig:
     height: int = 32
     width: int = 32
     fps: float = 8.0
-    guidance: float = 1.0
+    guidance: float = 1.5
     temperature: float = 1.0
     top_k: int | None = None
-    top_p: float | None = None
+    top_p: float | None = 0.9
     training: dict = field(default_factory=dict)  # the settings of the run that it comes from
 
 

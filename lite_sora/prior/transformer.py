@@ -49,8 +49,11 @@ class CausalBlock(Block):
         super().__init__(width, heads, qk_norm=True)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, mask: Tensor, rotation: Tensor | None, past: tuple[Tensor, Tensor] | None):
-        """h (B, n, D), mask (B, 1, n, before + n), rotation (n, D / heads) → h and the keys and values of all."""
+    def forward(
+        self, h: Tensor, mask: Tensor, rotation: Tensor | None, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """h (B, n, D), mask (B, 1, n, before + n), rotation (n, D / heads), None for words → h (B, n, D), and the keys
+        and values of all before + n tokens."""
         q, k, v = self.attention.project(self.norm1(h), rotation)
         if past:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)

@@ -36,13 +36,13 @@ class PriorSettings:
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
 
     # the optimiser
-    steps: int = flag(1000, "optimiser steps")
+    steps: int = flag(500, "optimiser steps")
     batch_size: int = flag(32, "clips a step, over all processes")
     optimizer: str = flag(
         "muon", "muon for matrices that tokens pass through and adamw for the rest, or adamw", choices=["muon", "adamw"]
     )
-    lr: float = flag(5e-3, "AdamW's highest learning rate")
-    muon_lr: float = flag(0.02, "Muon's highest learning rate")
+    lr: float = flag(7e-3, "AdamW's highest learning rate")
+    muon_lr: float = flag(0.04, "Muon's highest learning rate")
     warmup: int = flag(50, "steps until the highest learning rate")
     schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
     decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from models import save_vq, tiny_model
+from prior.tiny_prior import save_vq, tiny_model
 
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import open_folder, save_folder

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from models import tiny_transformer
+from prior.tiny_prior import tiny_transformer
 
 from lite_sora.denoisers.transformer import Text
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig

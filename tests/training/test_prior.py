@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from prior.models import save_vq, tiny_model
+from prior.tiny_prior import save_vq, tiny_model
 from test_training import start_process, wait_for_step
 
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
