@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lite_sora.autoencoders.saved import TrainedAutoencoder, save_folder
+from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.files import write_whole
-from lite_sora.pipeline import CheckpointError, folder_or_hub, need
+from lite_sora.pipeline import INSIDE, CheckpointError, folder_or_hub, need
 from lite_sora.prior.sampling import draw, guided
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
 from lite_sora.seeds import seed_of
@@ -133,7 +133,7 @@ class TextToCodes(nn.Module):
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes config.json, tokenizer.json, model.safetensors and autoencoder/, each file whole or not at all."""
         folder = Path(folder)
-        save_folder(self.autoencoder.model, folder / "autoencoder")
+        self.autoencoder.save_pretrained(folder / INSIDE)
         text = json.dumps(asdict(self.config), indent=2) + "\n"
         write_whole(folder / "config.json", lambda path: path.write_text(text))
         write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
@@ -154,7 +154,7 @@ class TextToCodes(nn.Module):
             config = TextToCodesConfig(**settings | {"transformer": CodeTransformerConfig(**settings["transformer"])})
             check_sampling(config.temperature, config.top_k, config.top_p)
             tokenizer = Tokenizer.from_file(str(need(folder, "tokenizer.json")))
-            model = cls(config, tokenizer, open_vq(folder / "autoencoder"))
+            model = cls(config, tokenizer, open_vq(folder / INSIDE))
         except CheckpointError:
             raise
         except Exception as error:  # whatever a strange file makes of it
