@@ -32,8 +32,8 @@ class PretrainedText:
     loaded when the first caption comes.
 
     Embeddings are normalised, each token to mean 0 and variance 1, as those of `TextEncoder`: models differ in the
-    scale of their activations by orders of magnitude, and the denoiser's first layer should not (Sana, 2410.10629,
-    does so too). Captions longer than `length` tokens, or than the model can read, are cut off."""
+    scale of their activations, and a denoiser should start alike with each (Sana, 2410.10629, has a norm there too).
+    Captions longer than `length` tokens, or than the model can read, are cut off."""
 
     def __init__(self, name: str, length: int = 256):
         from transformers import AutoConfig, AutoTokenizer
@@ -66,10 +66,11 @@ class PretrainedText:
         try:
             return kind.from_pretrained(self.name, trust_remote_code=False, **options)
         except Exception as error:  # transformers and the hub raise many kinds
+            reason = str(error).strip().partition("\n")[0]
             raise TextError(
-                f"{self.name}: {kind.__name__} finds nothing that it can load ({str(error).strip().splitlines()[0]}). "
-                "Name a folder with a model's config.json, .safetensors and tokenizer files, or a hub id while there "
-                "is a network; `hf download <id> --local-dir <folder>` fetches one"
+                f"{self.name}: {kind.__name__} finds nothing that it can load ({reason}). Name a folder with a model's "
+                "config.json, .safetensors and tokenizer files, or a hub id while there is a network; `hf download "
+                "<id> --local-dir <folder>` fetches one"
             ) from error
 
     @cached_property

@@ -29,10 +29,8 @@ class PretrainedAutoencoder:
         self.name, self.model = name, _load(name)
         self._asked = lru_cache(None)(lambda frames: dry_run(self.model, frames))
         images = _of_images(self.model)
-        still, video = (
-            self._asked(1),
-            self._asked(1 if images else 25),
-        )  # 1 + 24 frames fit whatever they are divided by
+        # 1 + 24 frames fit, whatever frames are divided by
+        still, video = self._asked(1), self._asked(1 if images else 25)
         if still is None or video is None:
             raise ValueError(f"{name}, an {type(self.model).__name__}, takes no videos of three colours")
         self.latent_channels, _, side, _ = still[0]
