@@ -100,7 +100,8 @@ def _encode(
 
 def entry_names(videos: VideoDataset, autoencoder) -> list[str]:
     """Of each clip's entry in the cache."""
-    weights = digest_of_weights(autoencoder.model.state_dict()), float(autoencoder.scale)
+    scale = {name: torch.as_tensor(getattr(autoencoder, name, 0.0)) for name in ("scale", "shift")}
+    weights = digest_of_weights(autoencoder.model.state_dict() | scale)
     transform = videos.frames, videos.height, videos.width, videos.fps, videos.fixed
     return [
         digest(

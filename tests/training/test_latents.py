@@ -121,6 +121,8 @@ def test_names_change_with_all_they_depend_on(world, autoencoder):
     names.append(entry_names(dataset(world, clips), loaded)[0])
     next(loaded.model.parameters()).data.view(-1)[0] += 1e-6
     names.append(entry_names(dataset(world, clips), loaded)[0])
+    loaded.scale = torch.tensor([[0.5], [0.7]])  # of each channel
+    names.append(entry_names(dataset(world, clips), loaded)[0])
     assert len(set(names)) == len(names)
 
 
