@@ -79,7 +79,7 @@ class LanguageModel:
 
         tokens = self._tokens(requests)
         asked = tokens["input_ids"].shape[1]
-        most = getattr(self.model.config, "max_position_embeddings", None)
+        most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if most and asked + max_tokens > most:
             raise ModelError(
                 f"{self.name}: reads and writes {most} tokens, but the longest request has {asked} and {max_tokens} "
