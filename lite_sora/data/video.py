@@ -222,7 +222,7 @@ class _Fit:
             raise ClipError(self.path, f"a frame cannot be converted ({error})") from None
         array = scaled.to_ndarray()
         if self.mirrored is None:
-            self.mirrored = _is_picture(stream.container) and _mirrored(self.path)
+            self.mirrored = _mirrored(frame, stream, self.path)
         array = np.rot90(array[::-1] if self.mirrored else array, k=turns)
         return array[y : y + self.height, x : x + self.width]
 
@@ -237,10 +237,16 @@ def _turns(frame) -> int:
     return (round(frame.rotation) // 90) % 4
 
 
-def _mirrored(path) -> bool:
-    """Whether a photo is to be flipped before it is turned, which FFmpeg's rotation leaves out. Exif 2.3, 4.6.4 A."""
-    with suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
-        return picture.getexif().get(0x0112) in (2, 4, 5, 7)
+def _mirrored(frame, stream, path) -> bool:
+    """Whether a frame is to be flipped before it is turned, which FFmpeg's rotation leaves out: by a photo's Exif (2.3,
+    4.6.4 A), or by a matrix (ISO 14496-12, 8.3.2) that turns the picture over."""
+    with suppress(OSError, ValueError, SyntaxError):  # ValueError also for what PyAV does not know beside a frame
+        if _is_picture(stream.container):
+            with Image.open(path) as picture:
+                return picture.getexif().get(0x0112) in (2, 4, 5, 7)
+        if matrix := frame.side_data.get("DISPLAYMATRIX"):
+            a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+            return a * d < b * c
     return False
 
 

@@ -304,6 +304,25 @@ def test_a_phones_rotation_is_followed(matrix, clockwise, tmp_path):
     assert np.abs(half.astype(float) - wide[:, margin : margin + half.shape[1]]).mean() < 6
 
 
+MIRRORS = [
+    ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+    ((1, 0, 0, -1), lambda frame: frame[::-1]),
+    ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+    ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].swapaxes(0, 1)),
+]
+
+
+@pytest.mark.parametrize("matrix, mirror", MIRRORS)
+def test_a_mirrored_video_is_shown_as_players_do(matrix, mirror, tmp_path):
+    original, path = gradient(32, 64), tmp_path / "selfie.mp4"
+    write_video(path, original, FPS)
+    turned(path, matrix)
+    shown = mirror(original[0])
+    assert (probe(path).height, probe(path).width) == shown.shape[:2]
+    (frame,) = read_frames(path, [0.0], *shown.shape[:2])
+    assert np.abs(frame.astype(float) - shown).mean() < 4
+
+
 @pytest.mark.parametrize("name, codec", [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
 @pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2), Fraction(16, 15)])
 def test_pixels_that_are_not_square(name, codec, aspect, tmp_path):
