@@ -39,7 +39,7 @@ def perceptual_hash(frames: np.ndarray) -> list[str]:
 
 
 def same(keys: Iterable) -> dict[int, int]:
-    """{index of a copy: index of the first clip with the same key}. Holds 16 bytes of each key while it counts."""
+    """{index of a copy: index of the first clip with the same key}. Of each key some 50 bytes are held."""
     digests = bytearray()
     for key in keys:
         digests += blake2b(repr(key).encode(), digest_size=16).digest()
