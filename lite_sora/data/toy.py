@@ -240,7 +240,7 @@ Facts = tuple[str | None, str | None, str | None]  # shape, colour and motion of
 
 def read_caption(caption: str) -> list[Facts]:
     """What a caption says of each thing, in its order: anything in the manner of `captions`, and a little more ("moves
-    upward", "from left to right", "grey"). A word that the toy world does not have says nothing."""
+    upward", "from left to right"). A word that the toy world does not have says nothing."""
     words = re.findall("[a-z]+", re.sub(r"\bfrom (the )?(left|right|top|bottom)\b", "", caption.lower()))
     nouns = [index for index, word in enumerate(words) if word.removesuffix("s") in SHAPES]
     # a thing's words begin with the article before its noun, and end where those of the next begin

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -91,7 +92,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
         captions = [clip.caption for clip in dataset.clips]
         processor = make_processor(captions, settings)
         model = make_model(len(processor.tokenizer), settings)
-        model.generation_config.max_new_tokens = 2 * caption_ids(processor.tokenizer, captions).shape[1]
+        model.generation_config.max_new_tokens = 2 * caption_ids(processor.tokenizer, captions[:1000]).shape[1]
     model.to(device).train()
     optimizers = make_optimizers(model, settings)
     step, bad_steps = 0, 0
@@ -304,8 +305,9 @@ def to_pixels(video: Tensor, device: torch.device) -> Tensor:
 
 
 def caption_ids(tokenizer, captions: list[str]) -> Tensor:
-    """Targets (B, L): the tokens of each caption and the one that ends it."""
-    rows = [torch.tensor([*tokenizer.encode(caption), tokenizer.eos_token_id]) for caption in captions]
+    """Targets (B, L): the tokens of each caption and the one that ends it. A caption with "<image>" in it spells it."""
+    rows = [tokenizer.encode(caption, split_special_tokens=True) for caption in captions]
+    rows = [torch.tensor([*row, tokenizer.eos_token_id]) for row in rows]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 
@@ -339,7 +341,7 @@ def open_folder(folder: Path):
     try:
         model = SmolVLMForConditionalGeneration.from_pretrained(folder, local_files_only=True)
         return model, Idefics3Processor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"the model in {folder} cannot be opened: {error}") from None
 
 

@@ -21,8 +21,10 @@ class CaptionerSettings:
 
     # what the model sees
     frames: int = flag(8, "frames of a clip")
-    least_frames: int = flag(4, "each step shows the model between so many and all of them")
-    height: int = flag(32, "height in pixels")
+    least_frames: int = flag(2, "each step shows the model between so many and all of them")
+    height: int = flag(
+        32, "height in pixels; clips are cropped to a square (the saved model squeezes what it is shown)"
+    )
     width: int = flag(32, "width in pixels, the same")
     fps: float = flag(8.0, "frames a second that clips are sampled at")
 
@@ -41,7 +43,7 @@ class CaptionerSettings:
         "muon", "muon for kernels and matrices and adamw for the rest, or adamw", choices=["muon", "adamw"]
     )
     lr: float = flag(3e-3, "AdamW's highest learning rate")
-    muon_lr: float = flag(0.02, "Muon's highest learning rate")
+    muon_lr: float = flag(0.01, "Muon's highest learning rate")
     warmup: int = flag(30, "steps until the highest learning rate")
     schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
     decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")

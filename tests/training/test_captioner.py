@@ -112,7 +112,7 @@ def test_it_learns_clips_by_heart(toy, tmp_path):
 
 def test_captions_of_ones_own_are_learnt_as_they_are(toy, tmp_path):
     own = tmp_path / "own.jsonl"
-    captions = ["A dog's nose, close-up.", "一只猫 sits", "Two\nlines"]
+    captions = ["A dog's nose, close-up.", "一只猫 sits", "Two\nlines, and an <image>"]
     rows = list(read_manifest(toy))[:3]
     write_manifest(
         own, [type(row)(row.id, str(toy.parent / row.video), text) for row, text in zip(rows, captions, strict=True)]
@@ -233,3 +233,6 @@ def test_folders_and_manifests_that_cannot_be_used_are_refused(toy, tmp_path):
     (folder / "training.json").unlink()
     with pytest.raises(CheckpointError, match="training.json does not exist.*no captioner's run"):
         run("--resume", str(folder))
+    (folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="the model in .* cannot be opened"):
+        captioner.open_folder(folder)
