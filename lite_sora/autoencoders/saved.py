@@ -67,9 +67,9 @@ def read_config(folder: Path) -> dict:
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error})") from None
     if not isinstance(config, dict) or config.get("kind") not in AUTOENCODERS:
-        found = config if isinstance(config, dict) else {}
-        what = "a text-to-video model" if "denoiser" in found else "something else"
-        what = "a prior" if found.get("kind") == "prior" else what
+        others = {"denoiser": "a text-to-video model", "transformer": "a prior"}  # by a part that only they have
+        keys = config if isinstance(config, dict) else {}
+        what = next((name for part, name in others.items() if part in keys), "something else")
         raise ValueError(f"{path} describes {what}, not an autoencoder; train one with `python train.py autoencoder`")
     return config
 

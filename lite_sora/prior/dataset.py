@@ -9,56 +9,55 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.data.video import ClipError
 from lite_sora.prior.pipeline import TextToCodes
-from lite_sora.seeds import seed_of
+
+CLIPS_AT_ONCE = 16  # that are read before they are encoded
+WINDOWS_AT_ONCE = 32  # in one go through the autoencoder
 
 
 @dataclass
 class CodeDataset:
-    """Codes (N, T', H', W') of N windows of clips, as int16 where that is enough, and the captions of each."""
+    """The codes of all windows of each clip, (windows, T', H', W'), as int16 where that is enough. The windows are cut
+    one after another, without overlap; an item's key is (clip index, sample seed): the seed chooses the window and the
+    caption, as in `VideoDataset`."""
 
-    codes: Tensor
-    captions: list[list[str]]
+    videos: VideoDataset  # without those that are broken
+    codes: list[Tensor]
 
     def __len__(self) -> int:
-        return len(self.captions)
+        return len(self.codes)
 
     def batch(self, keys: list[tuple[int, int]]) -> tuple[Tensor, list[str]]:
-        """Codes (B, T', H', W') and captions of keys (index, sample seed); where there are several captions, the seed
-        chooses."""
-        captions = []
+        """Codes (B, T', H', W') and captions."""
+        codes, captions = [], []
         for index, seed in keys:
-            choices = self.captions[index]
-            captions.append(choices[np.random.default_rng(seed).integers(len(choices))])
-        return self.codes[[index for index, _ in keys]].long(), captions
+            rng, windows = np.random.default_rng(seed), self.codes[index]
+            codes.append(windows[rng.integers(len(windows))])
+            captions.append(self.videos.caption(index, rng))
+        return torch.stack(codes).long(), captions
 
 
 @torch.no_grad()
-def encode_clips(
-    model: TextToCodes, dataset: VideoDataset, windows: int, seed: int, show: bool = True, batch: int = 32
-) -> tuple[CodeDataset, list[str]]:
-    """The codes of each clip, and which clips could not be used, and why. Of a clip that is longer than the dataset's
-    windows `windows` of them are taken, where the seed says."""
-    codes, captions, videos, skipped = [], [], [], []
+def encode_clips(model: TextToCodes, videos: VideoDataset, show: bool = True) -> tuple[CodeDataset, list[str]]:
+    """The codes of all clips that are not broken, and why those are; `videos` forgets them."""
     kind = torch.int16 if model.config.transformer.codes <= 2**15 else torch.int32
-
-    def encode() -> None:
-        video = torch.from_numpy(np.stack(videos)).movedim(-1, 1)  # (B, 3, T, H, W)
-        codes.append(model.encode(to_model_range(video.to(model.device))).cpu().to(kind))
-        videos.clear()
-
-    for index in tqdm(range(len(dataset)), "encoding", unit="clip", disable=not show):
-        for window in range(windows):
-            frames, _, _, reasons = dataset[index, seed_of(seed, "window", index, window)]
-            if reasons:  # another clip would stand in its place
-                skipped.append(reasons[0])
-                break
-            videos.append(frames)
-            captions.append([caption for caption in dataset.clips[index].all_captions if caption.strip()])
-            if len(videos) == batch:
-                encode()
-            if dataset.length(index) == dataset.frames:  # there is no other window
-                break
-    if videos:
-        encode()
-    return CodeDataset(torch.cat(codes), captions), skipped
+    codes, kept, broken = [], [], []
+    bar = tqdm(total=len(videos), desc="encoding", unit="clip", disable=not show)
+    for first in range(0, len(videos), CLIPS_AT_ONCE):
+        group = range(first, min(first + CLIPS_AT_ONCE, len(videos)))
+        windows = []  # of each clip, (windows, T, H, W, 3)
+        for index in group:
+            try:
+                windows.append(videos.windows(index))
+                kept.append(videos.clips[index])
+            except ClipError as error:
+                broken.append(str(error))
+        if windows:
+            video = torch.from_numpy(np.concatenate(windows)).movedim(-1, 1)  # (all windows, 3, T, H, W)
+            parts = [model.encode(to_model_range(part.to(model.device))).cpu() for part in video.split(WINDOWS_AT_ONCE)]
+            codes += torch.cat(parts).to(kind).split([len(each) for each in windows])
+        bar.update(len(group))
+    bar.close()
+    videos.clips = kept
+    return CodeDataset(videos, codes), broken

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lite_sora.autoencoders.saved import TrainedAutoencoder, read_config
+from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset
 from lite_sora.pipeline import CheckpointError
@@ -51,7 +51,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
         settings = replace(saved_settings(folder), **given)
     else:  # before anything that takes long: it may not fit together
         autoencoder = open_vq(Path(settings.autoencoder))
-        settings = as_the_autoencoder(settings)
+        settings = as_the_autoencoder(settings, autoencoder)
         config = model_config(settings, autoencoder)
         folder = new_folder(settings, f"runs/prior-{data_name(settings)}", processes)
     if settings.batch_size % processes.world:
@@ -62,11 +62,9 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     # ---- data
     manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
     rows = list(read_manifest(manifest, settings.allow_outside))
-    clips = open_clips([clip for clip in rows if clip.for_training], manifest, settings)
-    skipped = set(clips.preload(int(settings.cache_gib * 2**30), processes.first))
-    if not len(clips):
-        why = f"; the first: {min(skipped)}" if skipped else ' (with "split": "train", or without a split)'
-        raise TrainingError(f"{manifest} holds no clip that can be trained on{why}")
+    clips = [clip for clip in rows if clip.for_training]
+    if not clips:
+        raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
 
     # ---- model
     if settings.precision == "auto":
@@ -76,7 +74,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
         model, state = TextToCodes.from_pretrained(folder), load_state(folder)
         model.load_state_dict(state["model"])
     else:
-        tokenizer = build_tokenizer(caption for clip in clips.clips for caption in clip.all_captions)
+        tokenizer = build_tokenizer(caption for clip in clips for caption in clip.all_captions)
         model = TextToCodes(config, tokenizer, autoencoder)
     model.config.training = asdict(settings)
     model.to(device).train()
@@ -93,13 +91,13 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     parallel = distribution.parallelize(model, processes, settings.compile)
 
     # ---- codes
-    dataset, broken = encode_clips(model, clips, settings.windows, settings.seed, processes.first)
-    skipped.update(broken)
-    clips.cache.clear()  # pixels are not needed any more
-    unseen = open_clips([clip for clip in rows if not clip.for_training], manifest, settings)
-    unseen.preload(int(settings.cache_gib * 2**30), show=False)
-    held_out = encode_clips(model, unseen, 1, settings.seed, show=False)[0] if len(unseen) else None
-    codes_a_clip = dataset.codes[0].numel()
+    dataset, broken = encode_clips(model, open_videos(clips, manifest, settings), processes.first)
+    skipped = set(broken)
+    if not len(dataset):
+        raise TrainingError(f"none of the {len(clips)} clips of {manifest} can be used; the first: {min(skipped)}")
+    unseen = [clip for clip in rows if not clip.for_training]
+    held_out = encode_clips(model, open_videos(unseen, manifest, settings), show=False)[0]
+    codes_a_clip = dataset.codes[0][0].numel()
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
 
     # ---- the loop
@@ -147,7 +145,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
                     "clips_per_second": settings.batch_size / seconds,
                     "codes_per_second": settings.batch_size * codes_a_clip / seconds,
                 }
-                if look_is_due and held_out:
+                if look_is_due and len(held_out):
                     line["held_out_bits_per_code"] = bits_per_code(average, held_out)
                     tqdm.write(f"step {step}: {line['held_out_bits_per_code']:.3f} bits per code on held-out clips")
                 metrics.write(line)
@@ -160,7 +158,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
             asked = processes.gather(torch.tensor([float(stop.asked)], device=device)).max() > 0
             last = step == settings.steps or asked or step == settings.stop_after
             if processes.first and look_is_due:
-                save_samples(folder, step, model, average, clips, metrics)
+                save_samples(folder, step, model, average, dataset.videos, metrics)
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 checkpoint(folder, model, average, optimizers, step)
             clock = time.perf_counter()
@@ -171,7 +169,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     # ---- the end
     if metrics:
         metrics.close()
-        finish(folder, settings, average, held_out, step, skipped, sample_prompts(clips.clips)[0])
+        finish(folder, settings, average, held_out, step, skipped, sample_prompts(dataset.videos.clips)[0])
     processes.wait()
     return folder
 
@@ -190,9 +188,9 @@ def saved_settings(folder: Path) -> PriorSettings:
     return PriorSettings(**{key: value for key, value in config["training"].items() if key in known})
 
 
-def as_the_autoencoder(settings: PriorSettings) -> PriorSettings:
+def as_the_autoencoder(settings: PriorSettings, autoencoder: TrainedAutoencoder) -> PriorSettings:
     """Sizes that were not given are those that the autoencoder was trained at."""
-    trained = read_config(Path(settings.autoencoder))["training"]
+    trained = autoencoder.training
     missing = [name for name in ("frames", "height", "width", "fps") if getattr(settings, name) is None]
     if unknown := [name for name in missing if name not in trained]:
         flags = ", ".join(f"--{name}" for name in unknown)
@@ -220,7 +218,7 @@ def model_config(settings: PriorSettings, autoencoder: TrainedAutoencoder) -> Te
     return TextToCodesConfig(transformer=transformer, text_depth=settings.text_depth, **sizes)
 
 
-def open_clips(clips: list[Clip], manifest: Path, settings: PriorSettings) -> VideoDataset:
+def open_videos(clips: list[Clip], manifest: Path, settings: PriorSettings) -> VideoDataset:
     return VideoDataset(clips, manifest.parent, settings.frames, settings.height, settings.width, settings.fps)
 
 
@@ -261,7 +259,7 @@ def finish(
     folder: Path,
     settings: PriorSettings,
     average: TextToCodes,
-    held_out: CodeDataset | None,
+    held_out: CodeDataset,
     step: int,
     skipped: set[str],
     prompt: str,
@@ -275,7 +273,7 @@ def finish(
         print(f"stopped at step {step} of {settings.steps}, and saved; go on with: {go_on}")
         return
     print(f"weights: {folder}/model.safetensors   samples: {folder}/samples/")
-    if held_out:
+    if len(held_out):
         print(f"likelihood: {bits_per_code(average, held_out):.3f} bits per code on {len(held_out)} held-out clips")
     square = settings.height == settings.width  # as the judge wants it, and long enough to move
     if settings.data is None and settings.adherence_clips and square and settings.frames > 1:

@@ -26,7 +26,6 @@ class PriorSettings:
     height: int | None = flag(None, "height in pixels")
     width: int | None = flag(None, "width in pixels")
     fps: float | None = flag(None, "frames a second that clips are sampled at")
-    windows: int = flag(4, "how many windows are encoded of a clip that is longer than one")
 
     # the model
     channels: int = flag(128, "the transformer's width")
@@ -56,7 +55,6 @@ class PriorSettings:
     device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
     precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
     compile: bool = flag(False, "compile the model first: pays for large models and long runs")
-    cache_gib: float = flag(2.0, "memory for decoded clips, until they are codes")
 
     # what is kept
     checkpoint_every: int = flag(200, "steps between checkpoints")
@@ -66,13 +64,13 @@ class PriorSettings:
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
 
-LEAST = {"steps": 1, "batch_size": 1, "checkpoint_every": 1, "toy_clips": 32, "windows": 1, "sample_every": 0}
+LEAST = {"steps": 1, "batch_size": 1, "checkpoint_every": 1, "toy_clips": 32, "sample_every": 0}
 LEAST |= {"channels": 1, "depth": 1, "heads": 1}
 
 
 def parse(arguments: list[str], description: str) -> tuple[PriorSettings, dict[str, Any]]:
     """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
-    free = FREE_ON_RESUME - {"workers"}
+    free = FREE_ON_RESUME
     settings, given, parser = read_flags(PriorSettings, arguments, description, LEAST, free)
     if settings.lr <= 0 or (settings.fps is not None and settings.fps <= 0):
         parser.error("--lr and --fps must be above 0")

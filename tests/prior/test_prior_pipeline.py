@@ -11,6 +11,8 @@ from lite_sora.autoencoders.saved import open_folder, save_folder
 from lite_sora.load import load_model, options_of
 from lite_sora.pipeline import CheckpointError, TextToVideo
 from lite_sora.prior.pipeline import TextToCodes, open_vq
+from lite_sora.prior.sampling import draw
+from lite_sora.seeds import seed_of
 
 
 @pytest.fixture
@@ -31,14 +33,19 @@ def test_a_seed_belongs_to_its_prompt(model):
         assert not torch.allclose(again, alone, atol=1e-3)  # another seed
 
 
-def test_the_most_likely_codes_are_those_that_computing_all_again_gives(model):
-    """Greedy generation, with its cache, against the whole network once for each code."""
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@torch.no_grad()
+def test_generated_codes_are_those_that_computing_all_again_gives(model, temperature):
+    """Generation, with its cache, against the whole network once for each code; greedy, and with the same chance."""
     ids = model.text.tokenize(["a red circle"])
+    chance = torch.rand(32, generator=torch.Generator().manual_seed(seed_of(5, "codes")))
     codes = torch.zeros(1, 2, 4, 4, dtype=torch.long)
     for place in range(32):
-        with torch.no_grad():
-            codes.flatten(1)[:, place] = model.transformer(codes, model.text(ids))[:, place].argmax(-1)
-    assert torch.equal(model.generate(["a red circle"], temperature=0.0), model.decode(codes))
+        logits = model.transformer(codes, model.text(ids))[:, place]
+        codes.flatten(1)[:, place] = draw(logits, chance[place : place + 1], temperature, top_p=0.9)
+    video = model.generate(["a red circle"], seeds=[5], guidance=1.0, temperature=temperature, top_p=0.9)
+    assert torch.equal(video, model.decode(codes))
+    assert len(codes.unique()) > 4 or temperature == 0
 
 
 def test_the_likelihood_is_that_of_the_codes_in_order(model):

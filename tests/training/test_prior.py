@@ -103,25 +103,25 @@ def test_it_learns(few, vq, tmp_path):
     assert sum(values[-5:]) / 5 < 0.8 * sum(values[:5]) / 5
 
 
-def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq, tmp_path):
-    clips = [clip for clip in read_manifest(few, allow_outside=True)][:3]
+def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq):
+    clips = [clip for clip in read_manifest(few, allow_outside=True)][:20]
     broken = type(clips[0])("broken", "nowhere.mp4", "a blue square")
-    dataset = VideoDataset([clips[0], broken, *clips[1:]], few.parent, 8, 16, 16, 8.0)  # as long as the clips
+    videos = VideoDataset([clips[0], broken, *clips[1:]], few.parent, 8, 16, 16, 8.0)  # as long as the clips
     model = tiny_model(vq)
-    found, skipped = encode_clips(model, dataset, windows=3, seed=0, show=False, batch=2)
-    assert len(found) == 3 and found.codes.dtype == torch.int16 and found.codes.shape[1:] == (4, 4, 4)
-    assert len(skipped) == 1 and "nowhere.mp4" in skipped[0]
-    frames = np.stack([dataset[index, 0][0] for index in (0, 2, 3)])
-    video = to_model_range(torch.from_numpy(frames).movedim(-1, 1))
-    assert torch.equal(found.codes.long(), model.encode(video)) and len(found.codes.unique()) > 3
-    assert found.captions == [clip.all_captions for clip in clips]
+    found, skipped = encode_clips(model, videos, show=False)
+    assert len(found) == 20 and found.codes[0].dtype == torch.int16 and found.codes[0].shape == (1, 4, 4, 4)
+    assert len(skipped) == 1 and "nowhere.mp4" in skipped[0] and found.videos.clips == clips
+    video = to_model_range(torch.from_numpy(np.stack([videos[i, 0][0] for i in range(20)])).movedim(-1, 1))
+    codes, captions = found.batch([(index, 0) for index in range(20)])
+    assert torch.equal(codes, model.encode(video)) and len(codes.unique()) > 3
+    assert all(caption in clip.all_captions for caption, clip in zip(captions, clips, strict=True))
     assert {found.batch([(0, seed)])[1][0] for seed in range(30)} == set(clips[0].all_captions)
 
-    dataset = VideoDataset(clips, few.parent, 4, 16, 16, 8.0)
-    several, _ = encode_clips(model, dataset, windows=3, seed=0, show=False)
-    assert len(several) == 9 and several.captions[2] == clips[0].all_captions
-    assert torch.equal(several.codes, encode_clips(model, dataset, windows=3, seed=0, show=False)[0].codes)
-    assert not torch.equal(several.codes, encode_clips(model, dataset, windows=3, seed=1, show=False)[0].codes)
+    halves, _ = encode_clips(model, VideoDataset(clips, few.parent, 4, 16, 16, 8.0), show=False)
+    assert halves.codes[0].shape == (2, 2, 4, 4)
+    assert torch.equal(halves.codes[0], model.encode(video[0].unflatten(1, (2, 4)).movedim(1, 0)))
+    drawn = {halves.batch([(0, seed)])[0].numpy().tobytes() for seed in range(20)}
+    assert drawn == {half.long().numpy().tobytes() for half in halves.codes[0]}
 
 
 def test_ctrl_c_saves_and_says_so(few, vq, tmp_path):
