@@ -186,6 +186,8 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         settings = replace(settings, **given)
     if not settings.resume or done[-1]["step"] < row["steps"]:
         train(settings, given, observe)
+        if read_lines(folder / "metrics.jsonl")[-1]["step"] < row["steps"]:
+            raise KeyboardInterrupt  # which train took as a wish to end in an orderly way
     if first_process():
         model = TextToVideo.from_pretrained(folder, settings.device or distribution.default_device())
         result = {"variant": name, "seed": seed}
