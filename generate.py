@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
+from lite_sora.compute import default_device
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import enlarge
 from lite_sora.data.video import write_gif, write_video
@@ -23,7 +24,6 @@ from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.load import VideoModel, load_model, options_of
 from lite_sora.pipeline import CheckpointError
 from lite_sora.text import ClassLabels
-from lite_sora.training.distribution import default_device
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
 SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "top_p")

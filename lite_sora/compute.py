@@ -1,4 +1,5 @@
-"""How much computing a training run takes, and how fast a machine can be: FLOPs and peaks, the two halves of MFU.
+"""How much computing a training run takes, and how fast a machine can be: FLOPs and peaks, the two halves of MFU. And
+which device of a machine to take.
 
 FLOPs are counted on torch's "meta" device, where tensors have shapes and no values, so any model can be counted in a
 moment. A multiply-add is two FLOPs (the papers' "Gflops" are often multiply-adds: half of that).
@@ -23,6 +24,13 @@ GPU_PEAKS = {
     "4090": 165.2e12,
     "3090": 71e12,
 }
+
+
+def default_device() -> str:
+    """cuda where there is one, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def training_flops(model: nn.Module, latents: tuple[int, ...], words: int) -> int:

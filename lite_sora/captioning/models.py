@@ -16,6 +16,7 @@ from PIL import Image
 from lite_sora.captioning.answers import Answer, ModelError
 from lite_sora.captioning.families import FAMILIES, Family
 from lite_sora.captioning.processors import load_processor
+from lite_sora.compute import default_device
 
 FPS = 2.0  # of the frames of a video, for models that read times: what most are trained at
 
@@ -30,7 +31,7 @@ def load_captioner(name: str, device: str | None = None, trust_remote_code: bool
 
     if trust_remote_code:
         warnings.warn(f"{name} may run code of its own on this machine (trust_remote_code)", stacklevel=2)
-    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    device = device or default_device()
     config = _load_config(name, trust_remote_code)
     model_class = getattr(transformers, _auto_class(name, config, trust_remote_code))
     family = FAMILIES.get(config.model_type, Family())

@@ -17,6 +17,7 @@ from collections import defaultdict
 import numpy as np
 from tqdm import tqdm
 
+from lite_sora.compute import default_device
 from lite_sora.data.loading import to_frames
 from lite_sora.data.toy import CORNERS, Corner, Seen, combinations, draw, judge, prompt, random_scene
 from lite_sora.diffusion.samplers import SAMPLERS
@@ -137,8 +138,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.clips < 1 or options.batch < 1:
         parser.error("--clips and --batch must be at least 1")
-
-    from lite_sora.training.distribution import default_device
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from lite_sora.compute import training_flops
+from lite_sora.compute import default_device, training_flops
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
@@ -117,7 +117,7 @@ def manifest_of(settings: TrainSettings) -> Path:
 
 def step_seconds(model: TextToVideo, settings: TrainSettings, words: int, tries: int = 6) -> float:
     """The median time of a forward and backward pass of a batch and an optimiser step, on this machine as it is now."""
-    device = torch.device(settings.device or distribution.default_device())
+    device = torch.device(settings.device or default_device())
     precision = distribution.choose_precision(device) if settings.precision == "auto" else settings.precision
     model.to(device)
     optimizers = make_optimizers(model, settings)
@@ -189,7 +189,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         if read_lines(folder / "metrics.jsonl")[-1]["step"] < row["steps"]:
             raise KeyboardInterrupt  # which train took as a wish to end in an orderly way
     if first_process():
-        model = TextToVideo.from_pretrained(folder, settings.device or distribution.default_device())
+        model = TextToVideo.from_pretrained(folder, settings.device or default_device())
         result = {"variant": name, "seed": seed}
         result |= evaluate(model, manifest_of(settings), settings.toy_corner, options.clips)
         frames = to_frames(model.generate(list(PROMPTS), seeds=[0, 0], sampler="ddim", times=same_times(model)))

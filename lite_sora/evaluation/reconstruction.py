@@ -19,6 +19,7 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.losses import psnr, ssim
 from lite_sora.autoencoders.quantizers import perplexity
 from lite_sora.autoencoders.vq import VQAutoencoder
+from lite_sora.compute import default_device
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import VideoDataset, batches, to_model_range
 
@@ -122,8 +123,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.clips is not None and options.clips < 1:
         parser.error("--clips must be at least 1")
-
-    from lite_sora.training.distribution import default_device
 
     try:
         device = options.device or default_device()

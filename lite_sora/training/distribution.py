@@ -13,14 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lite_sora.compute import matmul_flops
-
-
-def default_device() -> str:
-    """cuda where there is one, then mps, then cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+from lite_sora.compute import default_device, matmul_flops
 
 
 @dataclass(frozen=True)
