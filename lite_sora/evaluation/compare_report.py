@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+import textwrap
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -125,7 +126,8 @@ def sample_sheet(results: dict[str, list[dict]]) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for y, (name, row) in enumerate(zip(names, rows, strict=True)):
         x = left
-        pen.text((gap, y * (height + gap) + height // 2), name, fill="black", font_size=13)
+        label = textwrap.fill(name.replace(",", ", "), 36)
+        pen.text((gap, y * (height + gap) + height // 2), label, fill="black", font_size=13)
         for picture in row:
             sheet.paste(picture, (x, y * (height + gap)))
             x += picture.width + gap
