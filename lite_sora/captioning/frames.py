@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lite_sora.curation.footage import Footage, Reader
-from lite_sora.curation.motion import RATE, STILL, WILD, motion
+from lite_sora.curation.motion import STILL, WILD, motion
 from lite_sora.curation.scenes import detect
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, read_frames
@@ -88,11 +88,9 @@ def _scenes(footage: Footage, count: int) -> list[float]:
 def _motion(footage: Footage, count: int) -> list[float]:
     """Quantiles of cumulative motion. What stands still counts as `STILL`, so that it is seen too (and where nothing
     moves, this is uniform); a cut or a flicker as no more than `WILD`."""
-    frames = footage.frames
-    if len(frames) < 3:  # one speed at most: nothing to choose by
+    if len(footage.times) < 3:  # one speed at most: nothing to choose by
         return _uniform(footage, count)
-    fps = min(footage.fps, RATE)
-    speeds = [min(motion(frames[i : i + 2], fps), WILD) + STILL for i in range(len(frames) - 1)]
+    speeds = [min(motion(pair[None]), WILD) + STILL for pair in footage.velocity]
     knots = [footage.start, *footage.times[1:-1], footage.end]  # the first and the last speed hold up to the edges
     moved = np.concatenate([[0], np.cumsum(speeds * np.diff(knots))])
     return np.interp(_middles(0, moved[-1], count), moved, knots).tolist()
