@@ -1,8 +1,7 @@
 """Trains a small captioner: one loop, from top to bottom. `python train.py captioner` calls `train_captioner`.
 
-It is a SmolVLM (2504.05299) of transformers' own classes: a vision tower reads each frame by itself, neighbouring
-patches are folded into few tokens (pixel shuffle), and a language model reads the tokens of all frames and writes the
-caption. A run's folder is an ordinary transformers folder, which `lite_sora/captioning` loads like any other. DALL-E 3
+The model is that of `captioning/small.py`, a SmolVLM. A run's folder is an ordinary transformers folder, which
+`lite_sora/captioning` loads like any other. DALL-E 3
 (Betker et al. 2023) trained a captioner on few pictures with good captions, to write captions for all the others: with
 --clips, this one too.
 """
@@ -14,13 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
+from lite_sora.captioning.small import (
+    caption_ids,
+    caption_loss,
+    make_model,
+    make_processor,
+    next_tokens,
+    prompt,
+    to_pixels,
+    write_captions,
+)
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_model_range
+from lite_sora.data.loading import TrainingOrder, VideoDataset, batches
 from lite_sora.data.preview import sheet
 from lite_sora.data.toy import mark_caption
 from lite_sora.files import write_whole
@@ -39,18 +47,6 @@ from lite_sora.training.loop import (
 )
 from lite_sora.training.metrics import Metrics, plot_curves
 from lite_sora.training.muon import Muon
-
-# Special tokens, as SmolVLM's tokenizer names them; their ids are their places here.
-PAD, START, END = "<pad>", "<|im_start|>", "<end_of_utterance>"
-IMAGE, AROUND_IMAGE, GLOBAL_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"
-SPECIAL = [PAD, START, END, IMAGE, AROUND_IMAGE, GLOBAL_IMAGE]
-
-# The frames, and no question: a model that knows one answer is not to be put off by the words in which it is asked.
-CHAT_TEMPLATE = (
-    START + "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'image' %}"
-    "<image>{% endif %}{% endfor %}{% endfor %}" + END
-)
-IGNORED = -100  # a target that is no token: what fills the shorter captions of a batch
 
 
 def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
@@ -90,8 +86,10 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
         model.load_state_dict(state["model"])
     else:
         captions = [clip.caption for clip in dataset.clips]
-        processor = make_processor(captions, settings)
-        model = make_model(len(processor.tokenizer), settings)
+        shape = {"side": settings.height, "patch": settings.patch, "merge": settings.merge}
+        size = {"channels": settings.channels, "layers": settings.layers, "heads": settings.heads}
+        processor = make_processor(captions, settings.words, **shape)
+        model = make_model(len(processor.tokenizer), **size, **shape)
         model.generation_config.max_new_tokens = 2 * caption_ids(processor.tokenizer, captions[:1000]).shape[1]
     model.to(device).train()
     optimizers = make_optimizers(model, settings)
@@ -201,65 +199,6 @@ def split_clips(manifest: Path, settings: CaptionerSettings) -> tuple[list[Clip]
     return clips[:kept][: settings.clips], {"seen": clips[kept:], "held-out": unseen[: settings.judged_clips]}
 
 
-def make_processor(captions: list[str], settings: CaptionerSettings):
-    """What makes tensors of frames and text: byte-level BPE with the captions' own words, which can spell all others,
-    and Idefics 3's processor, whose tokens are SmolVLM's: SmolVLM's own asks for num2words and torchvision, for videos
-    only, and this one is shown frames as images."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import Idefics3ImageProcessorPil, Idefics3Processor, PreTrainedTokenizerFast
-
-    words = Tokenizer(models.BPE())
-    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    words.train_from_iterator(
-        captions,
-        trainers.BpeTrainer(
-            vocab_size=settings.words, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
-        ),
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        pad_token=PAD,
-        bos_token=START,
-        eos_token=END,
-        extra_special_tokens={
-            "image_token": IMAGE,
-            "fake_image_token": AROUND_IMAGE,
-            "global_image_token": GLOBAL_IMAGE,
-            "end_of_utterance_token": END,
-        },
-        padding_side="left",
-    )
-    side = {"longest_edge": settings.height}
-    images = Idefics3ImageProcessorPil(size=side, max_image_size=side, do_image_splitting=False)
-    tokens_per_frame = (settings.height // settings.patch // settings.merge) ** 2
-    return Idefics3Processor(images, tokenizer, image_seq_len=tokens_per_frame, chat_template=CHAT_TEMPLATE)
-
-
-def make_model(vocabulary: int, settings: CaptionerSettings):
-    """A SmolVLM with random weights."""
-    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
-
-    size = {
-        "hidden_size": settings.channels,
-        "intermediate_size": 4 * settings.channels,
-        "num_hidden_layers": settings.layers,
-        "num_attention_heads": settings.heads,
-    }
-    tokens = {"pad_token_id": SPECIAL.index(PAD), "bos_token_id": SPECIAL.index(START)}
-    tokens |= {"eos_token_id": SPECIAL.index(END)}
-    config = SmolVLMConfig(
-        vision_config=size | {"image_size": settings.height, "patch_size": settings.patch},
-        text_config=size | tokens | {"model_type": "llama", "vocab_size": vocabulary, "max_position_embeddings": 2048},
-        scale_factor=settings.merge,
-        image_token_id=SPECIAL.index(IMAGE),
-        pad_token_id=SPECIAL.index(PAD),
-    )
-    model = SmolVLMForConditionalGeneration(config)
-    model.generation_config.update(**tokens)
-    return model
-
-
 def make_optimizers(model: nn.Module, settings: CaptionerSettings) -> list[torch.optim.Optimizer]:
     """AdamW; or Muon for kernels and matrices, but for the one that words come out of, and AdamW for the rest. A group
     knows its highest learning rate."""
@@ -280,58 +219,11 @@ def make_optimizers(model: nn.Module, settings: CaptionerSettings) -> list[torch
     return optimizers
 
 
-# ---------------------------------------------------------------- what the model reads and writes
-
-
-def prompt(processor, frames: int) -> Tensor:
-    """Token ids (P,) of what comes before a caption, just as the processor makes them for whoever uses the model."""
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": [{"type": "image"}] * frames}], add_generation_prompt=True
-    )
-    blank = np.zeros((8, 8, 3), np.uint8)
-    return torch.tensor(processor(text=[text], images=[[blank] * frames])["input_ids"][0])
-
-
 def some_frames(settings: CaptionerSettings, step: int) -> list[int]:
     """A step's frames, ascending: users look at as many as they like, wherever they like."""
     rng = np.random.default_rng(seed_of(settings.seed, "frames", step))
     count = int(rng.integers(settings.least_frames, settings.frames + 1))
     return sorted(rng.choice(settings.frames, count, replace=False).tolist())
-
-
-def to_pixels(video: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, 3, T, H, W) → (B, T, 3, H, W) in [-1, 1], as the processor has them."""
-    return to_model_range(video.to(device, non_blocking=True)).transpose(1, 2).contiguous()
-
-
-def caption_ids(tokenizer, captions: list[str]) -> Tensor:
-    """Targets (B, L): the tokens of each caption and the one that ends it. A caption with "<image>" in it spells it."""
-    rows = [tokenizer.encode(caption, split_special_tokens=True) for caption in captions]
-    rows = [torch.tensor([*row, tokenizer.eos_token_id]) for row in rows]
-    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
-
-
-def next_tokens(model: nn.Module, pixels: Tensor, prompt: Tensor, targets: Tensor) -> Tensor:
-    """Logits (B, L, V) of each target (B, L), from the frames, the prompt (P,) and the targets before it."""
-    ids = torch.cat([prompt.expand(len(targets), -1), targets.clamp(min=0)], dim=1)  # (B, P + L), filled up with PAD
-    length = targets.shape[1]
-    return model(input_ids=ids, pixel_values=pixels, use_cache=False, logits_to_keep=length + 1).logits[:, :-1]
-
-
-def caption_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each caption, a mean over its tokens (B,), and the share of them that are likeliest (B,)."""
-    there = targets != IGNORED
-    count = there.sum(1)
-    loss = F.cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none").sum(1)
-    return loss / count, ((logits.argmax(-1) == targets) & there).sum(1) / count
-
-
-@torch.no_grad()
-def write_captions(model: nn.Module, processor, pixels: Tensor, prompt: Tensor) -> list[str]:
-    """The likeliest caption, word by word, of each video (B, T, 3, H, W)."""
-    ids = prompt.expand(len(pixels), -1)  # (B, P)
-    written = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels, do_sample=False)
-    return processor.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
 
 
 def open_folder(folder: Path):

@@ -13,6 +13,7 @@ from conftest import ROOT
 from PIL import Image
 from test_autoencoder import same_everywhere
 
+from lite_sora.captioning import small
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.models import load_captioner
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
@@ -20,7 +21,7 @@ from lite_sora.data.loading import VideoDataset
 from lite_sora.data.toy import SHAPES
 from lite_sora.pipeline import CheckpointError
 from lite_sora.training import captioner
-from lite_sora.training.captioner import make_processor, split_clips, train_captioner
+from lite_sora.training.captioner import split_clips, train_captioner
 from lite_sora.training.captioner_settings import CaptionerSettings, parse
 from lite_sora.training.checkpoint import load_state
 from lite_sora.training.loop import TrainingError
@@ -82,13 +83,13 @@ def test_what_the_saved_processor_makes_of_frames_is_what_was_trained_on(toy, tm
     images = [[Image.fromarray(frame) for frame in video] for video in videos]
     inputs = processor(text=[text] * 2, images=images, padding=True, return_tensors="pt")
 
-    ids = captioner.prompt(processor, 4)
-    pixels = captioner.to_pixels(torch.from_numpy(np.stack(videos)).movedim(-1, 1), torch.device("cpu"))
+    ids = small.prompt(processor, 4)
+    pixels = small.to_pixels(torch.from_numpy(np.stack(videos)).movedim(-1, 1), torch.device("cpu"))
     assert torch.equal(inputs["input_ids"], ids.expand(2, -1))
     assert torch.allclose(inputs["pixel_values"], pixels, atol=1e-6)
     with torch.no_grad():
         last = model(**inputs).logits[:, -1]
-        first = captioner.next_tokens(model, pixels, ids, torch.tensor([[7, 8, 2], [9, 2, -100]]))[:, 0]
+        first = small.next_tokens(model, pixels, ids, torch.tensor([[7, 8, 2], [9, 2, -100]]))[:, 0]
     assert torch.allclose(last, first, atol=1e-5)  # and so is where the first word comes from
 
 
@@ -146,9 +147,9 @@ def test_steps_look_at_different_frames_and_at_the_same_ones_again():
 
 def test_a_tokenizer_has_a_token_for_each_word_of_the_captions():
     captions = [f"a red {shape} moving right" for shape in SHAPES]
-    tokenizer = make_processor(captions, CaptionerSettings()).tokenizer
+    tokenizer = small.make_processor(captions, words=4096, side=32, patch=8, merge=4).tokenizer
     assert [len(tokenizer.encode(caption)) for caption in captions] == [5, 5, 5]
-    assert tokenizer.convert_ids_to_tokens(range(6)) == captioner.SPECIAL
+    assert tokenizer.convert_ids_to_tokens(range(6)) == small.SPECIAL
 
 
 def test_ctrl_c_saves_and_says_so(toy, tmp_path, monkeypatch, capsys):
