@@ -21,7 +21,7 @@ from lite_sora.data.video import write_gif, write_video
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
-from lite_sora.load import VideoModel, load_model, options_of
+from lite_sora.load import VideoModel, load_model, makes_videos, options_of
 from lite_sora.pipeline import CheckpointError
 from lite_sora.text import ClassLabels
 
@@ -105,11 +105,12 @@ def parse() -> argparse.Namespace:
 
 
 def newest_run() -> Path:
-    """The run in runs/ whose weights are the newest."""
-    runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    """The run in runs/ whose weights are the newest, of those that make videos."""
+    weights = sorted(Path("runs").glob("*/model.safetensors"), key=lambda path: path.stat().st_mtime)
+    runs = [path.parent for path in weights if makes_videos(path.parent)]
     if not runs:
         raise CheckpointError("there is no run in runs/ yet; train one with `python train.py`, or name one with --run")
-    return runs[-1].parent
+    return runs[-1]
 
 
 def free_name(prompt: str, seed: int, taken: set[str]) -> str:

@@ -26,6 +26,15 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VideoM
     return KINDS[kind].from_pretrained(folder, device)
 
 
+def makes_videos(folder: Path) -> bool:
+    """Whether a folder is the run of a model that `load_model` loads, and not of a captioner or an autoencoder."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and ("denoiser" in config or config.get("kind") in KINDS)
+
+
 def options_of(model: VideoModel, **options) -> dict:
     """The options of `generate` that were given (are not None). Raises ValueError for one that the model has not."""
     given = {name: value for name, value in options.items() if value is not None}

@@ -3,10 +3,12 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 
+import generate
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
@@ -185,3 +187,22 @@ def test_without_a_network_a_hub_id_gives_a_clear_error(monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
     with pytest.raises(CheckpointError, match="somebody/model is no folder here and could not be fetched"):
         TextToVideo.from_pretrained("somebody/model")
+
+
+def test_generate_takes_the_newest_run_that_makes_videos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="no run in runs/ yet"):
+        generate.newest_run()
+    for number, name in enumerate(("old", "new")):
+        tiny_model().save_pretrained(tmp_path / "runs" / name)
+        os.utime(tmp_path / "runs" / name / "model.safetensors", (number, number))
+    for name, config in {
+        "captioner": '{"model_type": "smolvlm"}',
+        "kl": '{"kind": "kl"}',
+        "odd": "[]",
+        "no": "{",
+    }.items():
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "config.json").write_text(config)
+        (tmp_path / "runs" / name / "model.safetensors").write_bytes(b"")
+    assert generate.newest_run() == Path("runs/new")

@@ -106,6 +106,6 @@ class FSQ(nn.Module):
 
 def perplexity(codes: Tensor, of: int) -> float:
     """How many codes are in use: e to the entropy of their shares, from 1 (collapsed) to `of` (all alike often)."""
-    shares = torch.bincount(codes.flatten(), minlength=of).double()
+    shares = torch.bincount(codes.flatten(), minlength=of).cpu().double()
     shares = shares / shares.sum()
     return float(torch.special.entr(shares).sum().exp())

@@ -76,7 +76,7 @@ class VideoDataset(Dataset):
         if index in self.cache:
             return len(self.cache[index])
         clip, path = self.clips[index], self.path(index)
-        if not any(caption.strip() for caption in clip.all_captions):
+        if not self.has_caption(index):
             raise ClipError(path, f"clip {clip.id!r} has no caption")
         if self.frames == 1:
             return 1
@@ -100,10 +100,14 @@ class VideoDataset(Dataset):
         captions = [caption for caption in captions if caption.strip()]
         return captions[0 if self.fixed else rng.integers(len(captions))]
 
+    def has_caption(self, index: int) -> bool:
+        return any(caption.strip() for caption in self.clips[index].all_captions)
+
     def windows(self, index: int) -> np.ndarray:
         """All windows of a clip, one after another without overlap, uint8 (windows, T, H, W, 3); where nothing is left
         to chance, the first. Raises ClipError."""
-        count = 1 if self.fixed else self.length(index) // self.frames
+        count = self.length(index) // self.frames
+        count = min(count, 1) if self.fixed else count
         frames = self._read(index, 0, count * self.frames)
         return frames.reshape(count, self.frames, *frames.shape[1:])
 

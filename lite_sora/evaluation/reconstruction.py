@@ -50,7 +50,7 @@ def measure(autoencoder, dataset: VideoDataset, device: torch.device | str = "cp
         ssims.append(ssim(video, rebuilt.clamp(-1, 1)).cpu())
         if isinstance(model, VQAutoencoder):
             codes.append(model.codes(video * model.config.amplitude).flatten().cpu())
-        values = latents.transpose(0, 1).flatten(1).double().cpu()  # (C, N)
+        values = latents.transpose(0, 1).flatten(1).cpu().double()  # (C, N)
         sums, squares, count = sums + values.sum(1), squares + values.square().sum(1), count + values.shape[1]
     mean = sums / count
     of = model.quantizer.codes if codes else None

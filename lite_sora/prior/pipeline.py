@@ -56,7 +56,7 @@ class TextToCodes(nn.Module):
         super().__init__()
         self.config, self.autoencoder = config, autoencoder
         width = config.transformer.text_width
-        self.text = TextEncoder(tokenizer, width, config.text_depth, length=config.text_length)
+        self.text = TextEncoder(tokenizer, width, config.text_depth, config.transformer.heads, config.text_length)
         self.transformer = CodeTransformer(config.transformer)
 
     @property

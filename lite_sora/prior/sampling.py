@@ -36,10 +36,10 @@ def draw(
     """
     if temperature == 0:
         return logits.argmax(-1)
-    logits = logits.double() / temperature
+    device, logits = logits.device, logits.cpu().double() / temperature  # Apple GPUs know no doubles
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
         logits = keep_top_p(logits, top_p)
     reached = logits.softmax(-1).cumsum(-1)  # the cumulative distribution, (B, codes)
-    return torch.searchsorted(reached, chance[:, None].to(reached) * reached[:, -1:], right=True)[:, 0]
+    return torch.searchsorted(reached, chance[:, None].to(reached) * reached[:, -1:], right=True)[:, 0].to(device)

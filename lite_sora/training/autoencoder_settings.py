@@ -95,6 +95,4 @@ def parse(arguments: list[str], description: str) -> tuple[AutoencoderSettings, 
     """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
     free = (FREE_ON_RESUME - {"adherence_clips"}) | {"held_out_clips"}
     settings, given, parser = read_flags(AutoencoderSettings, arguments, description, LEAST, free)
-    if settings.lr <= 0 or settings.fps <= 0:
-        parser.error("--lr and --fps must be above 0")
     return settings, given

@@ -1,9 +1,8 @@
 """Trains a small captioner: one loop, from top to bottom. `python train.py captioner` calls `train_captioner`.
 
 The model is that of `captioning/small.py`, a SmolVLM. A run's folder is an ordinary transformers folder, which
-`lite_sora/captioning` loads like any other. DALL-E 3
-(Betker et al. 2023) trained a captioner on few pictures with good captions, to write captions for all the others: with
---clips, this one too.
+`lite_sora/captioning` loads like any other. DALL-E 3 (Betker et al. 2023) trained a captioner on few pictures with good
+captions, to write captions for all the others: with --clips, this one too.
 """
 
 import json

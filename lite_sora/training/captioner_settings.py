@@ -74,8 +74,6 @@ def parse(arguments: list[str], description: str) -> tuple[CaptionerSettings, di
     """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
     free = FREE_ON_RESUME - {"adherence_clips"}
     settings, given, parser = read_flags(CaptionerSettings, arguments, description, LEAST, free)
-    if settings.lr <= 0 or settings.muon_lr <= 0 or settings.fps <= 0:
-        parser.error("--lr, --muon-lr and --fps must be above 0")
     if settings.clips is not None and settings.clips < 1:
         parser.error(f"--clips must be at least 1, not {settings.clips}")
     if settings.least_frames > settings.frames:

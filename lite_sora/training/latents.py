@@ -20,7 +20,7 @@ from lite_sora.training.distribution import Processes
 from lite_sora.training.shards import Shards, digest, digest_of_weights
 
 CLIPS_AT_ONCE = 16  # that are read before they are encoded
-WINDOWS_AT_ONCE = 32  # in one go through the autoencoder
+PIXELS_AT_ONCE = 2**22  # in one go through the autoencoder, roughly: 4 clips of 16 × 256 × 256
 
 
 class LatentDataset(Dataset):
@@ -53,11 +53,11 @@ def cached_latents(
     encoded first, by all processes together."""
     shards, names = Shards(folder), entry_names(videos, autoencoder)
     mine = range(processes.rank, len(videos), processes.world)
-    todo = [index for index in mine if names[index] not in shards]
+    todo = [index for index in mine if names[index] not in shards or not videos.has_caption(index)]
     broken = _encode(videos, autoencoder, shards, {index: names[index] for index in todo}, processes)
     processes.wait()
     shards.find()
-    kept = [index for index in range(len(videos)) if names[index] in shards]
+    kept = [index for index in range(len(videos)) if names[index] in shards and videos.has_caption(index)]
     videos.clips = [videos.clips[index] for index in kept]
     return LatentDataset(videos, shards, [names[index] for index in kept]), processes.gather_texts(broken)
 
@@ -87,9 +87,10 @@ def _encode(
             ]
             if good:
                 video = torch.from_numpy(np.concatenate([frames for _, frames in good])).movedim(-1, 1)
+                windows = max(1, PIXELS_AT_ONCE // video[0, 0].numel())
                 parts = [
                     autoencoder.encode(to_model_range(part.to(processes.device))).half().cpu()
-                    for part in video.split(WINDOWS_AT_ONCE)
+                    for part in video.split(windows)
                 ]
                 counts = [len(frames) for _, frames in good]
                 for (index, _), latents in zip(good, torch.cat(parts).split(counts), strict=True):
@@ -100,8 +101,9 @@ def _encode(
 
 def entry_names(videos: VideoDataset, autoencoder) -> list[str]:
     """Of each clip's entry in the cache."""
+    network = autoencoder.model.config
     scale = {name: torch.as_tensor(getattr(autoencoder, name, 0.0)) for name in ("scale", "shift")}
-    weights = digest_of_weights(autoencoder.model.state_dict() | scale)
+    weights = digest_of_weights(autoencoder.model.state_dict() | scale), network
     transform = videos.frames, videos.height, videos.width, videos.fps, videos.fixed
     return [
         digest(

@@ -72,8 +72,6 @@ def parse(arguments: list[str], description: str) -> tuple[PriorSettings, dict[s
     """Settings from the command line, and which of them were given there. Ends with a usage message if one is wrong."""
     free = FREE_ON_RESUME
     settings, given, parser = read_flags(PriorSettings, arguments, description, LEAST, free)
-    if settings.lr <= 0 or (settings.fps is not None and settings.fps <= 0):
-        parser.error("--lr and --fps must be above 0")
     if not 0 <= settings.dropout < 1:
         parser.error(f"--dropout lies from 0 to below 1; not {settings.dropout}")
     return settings, given

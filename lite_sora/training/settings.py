@@ -1,6 +1,6 @@
 """The settings of a training run. Each field is a flag of train.py, and all are saved in the run's config.json."""
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -146,11 +146,16 @@ def parse(arguments: list[str], description: str) -> tuple[TrainSettings, dict[s
         parser.error(f"--overfit must be at least 1, not {settings.overfit}")
     if not 0 <= settings.original_captions <= 1:
         parser.error(f"--original-captions is a share, 0 to 1, not {settings.original_captions}")
-    if settings.lr <= 0 or settings.fps <= 0:
-        parser.error("--lr and --fps must be above 0")
     if len(settings.patch) != 3:
         parser.error("--patch takes three numbers: frames, height, width")
     return settings, given
+
+
+class Help(RawDescriptionHelpFormatter, ArgumentDefaultsHelpFormatter):
+    """Keeps the lines of the description, and tells defaults, where there are any."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def read_flags(
@@ -161,7 +166,7 @@ def read_flags(
     least: the smallest value of some flags; free: the flags that may be given with --resume."""
     from transformers import HfArgumentParser
 
-    parser = HfArgumentParser(kind, description=description)
+    parser = HfArgumentParser(kind, description=description, formatter_class=Help)
     settings = parser.parse_args_into_dataclasses(arguments)[0]
     for action in parser._actions:  # once more without defaults: what is left was given
         action.default = SUPPRESS
@@ -169,6 +174,9 @@ def read_flags(
     for name, smallest in least.items():
         if getattr(settings, name) < smallest:
             parser.error(f"--{name.replace('_', '-')} must be at least {smallest}, not {getattr(settings, name)}")
+    for name in ("lr", "muon_lr", "fps"):
+        if getattr(settings, name) is not None and getattr(settings, name) <= 0:
+            parser.error(f"--{name.replace('_', '-')} must be above 0, not {getattr(settings, name)}")
     if given.keys() & {"resume"} and (changed := given.keys() - free):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(changed))
         parser.error(f"{names} cannot change in a run that is resumed; leave it out, or start a new run")

@@ -30,8 +30,8 @@ class CachedTexts:
 
 def cached_texts(encoder: PretrainedText, captions: list[str], folder: Path, processes: Processes) -> CachedTexts:
     """All captions and the empty one. What the cache in `folder` lacks is encoded first, by all processes together."""
-    weights = digest_of_weights(encoder.model.state_dict())
-    names = {caption: digest(weights, encoder.length, caption) for caption in sorted({*captions, ""})}
+    made_by = digest_of_weights(encoder.model.state_dict()), encoder.tokenizer.to_str(), encoder.length
+    names = {caption: digest(made_by, caption) for caption in sorted({*captions, ""})}
     shards = Shards(folder)
     mine = list(names)[processes.rank :: processes.world]
     todo = [caption for caption in mine if f"{names[caption]}/pooled" not in shards]

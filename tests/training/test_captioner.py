@@ -211,7 +211,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
         ("--patch 5", "--height 32 does not divide by --patch 5 times --merge 4"),
         ("--channels 36 --heads 4", "--channels 36 does not divide by twice --heads 4"),
         ("--words 10", "--words must be at least 300"),
-        ("--muon-lr 0", "--lr, --muon-lr and --fps must be above 0"),
+        ("--muon-lr 0", "--muon-lr must be above 0, not 0.0"),
         ("--resume runs/captioner --channels 32", "--channels cannot change in a run that is resumed"),
     ],
 )

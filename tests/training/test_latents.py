@@ -135,6 +135,15 @@ def test_broken_clips_are_left_out_and_named(world, autoencoder, tmp_path):
     assert latents[3, 0][1] in clips[4].all_captions
 
 
+def test_a_clip_without_a_caption_is_left_out_also_where_its_latents_are_there(world, autoencoder, tmp_path):
+    clips = list(read_manifest(world))[:4]
+    for _ in range(2):  # its latents are not there yet; they are
+        silent = [*clips[:3], Clip("silent", clips[3].video, " ")]
+        latents, broken = cached_latents(dataset(world, silent), load_autoencoder(autoencoder), tmp_path / "c", ALONE)
+        assert len(latents) == 3 and "clip 'silent' has no caption" in broken[0]
+        cached_latents(dataset(world, clips), load_autoencoder(autoencoder), tmp_path / "c", ALONE)
+
+
 def test_shards_in_parts_and_a_broken_one(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 100)
     with Shards(tmp_path) as store:
