@@ -4,6 +4,7 @@ Writes an mp4 and a GIF for each; a PNG where a video is one frame.
 """
 
 import argparse
+import math
 import re
 import sys
 import warnings
@@ -98,6 +99,9 @@ def parse() -> argparse.Namespace:
         value = getattr(options, flag)
         if value is not None and value <= 0:
             parser.error(f"--{flag} must be above 0, not {value}")
+    for flag in ("guidance", "temperature"):
+        if (value := getattr(options, flag)) is not None and not math.isfinite(value):
+            parser.error(f"--{flag} must be a number, not {value}")
     low, high = options.guidance_interval or (0, 1)
     if not 0 <= low <= high <= 1 or not 0 <= (options.guidance_rescale or 0) <= 1:
         parser.error("--guidance-interval LOW HIGH and --guidance-rescale lie between 0 and 1, with LOW <= HIGH")
@@ -169,6 +173,8 @@ def main() -> None:
                 tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
     except (CheckpointError, ValueError) as error:
         sys.exit(f"generate.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("generate.py: stopped; videos that are finished stay")
 
 
 if __name__ == "__main__":

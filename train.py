@@ -47,7 +47,9 @@ def main() -> None:
     except (ManifestError, CheckpointError, TextError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("train.py: stopped; what there is was saved at the last checkpoint")
+        sys.exit(
+            "train.py: stopped; what was saved before stays, and --resume goes on from a checkpoint, if there is one"
+        )
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ def check_paths(manifest: Path, out: Path) -> None:
         raise ManifestError(f"{manifest}: there is no such manifest")
     if out.resolve().parent != manifest.resolve().parent:
         raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
+    if out.is_dir():
+        raise ManifestError(f"{out}: is a folder; name a file for the new manifest")
     if out.resolve() == manifest.resolve():
         raise ManifestError(f"{out}: would overwrite the manifest that it is made from; choose another --out")
 

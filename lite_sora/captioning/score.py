@@ -24,7 +24,7 @@ from lite_sora.compute import default_device
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.curation.similarity import FrameTextSimilarity, ModelError
 from lite_sora.data.clip import Clip, ManifestError, read_rows
-from lite_sora.data.toy import mark_caption
+from lite_sora.data.toy import facts_of, mark_caption
 from lite_sora.data.video import ClipError
 from lite_sora.files import write_whole
 
@@ -126,14 +126,11 @@ def score(
 
 def read_truth(manifest: Path | str) -> dict[str, Triples]:
     """id: the things in it, for each clip of a toy world's manifest."""
-    return {clip.id: things for _, clip in read_rows(manifest, True) if (things := _things(clip))}
-
-
-def _things(clip: Clip | ManifestError) -> Triples:
-    try:
-        return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
-    except (AttributeError, KeyError, TypeError):
-        return []
+    return {
+        clip.id: things
+        for _, clip in read_rows(manifest, True)
+        if isinstance(clip, Clip) and (things := facts_of(clip))
+    }
 
 
 # ---------------------------------------------------------------- for people and programs
@@ -214,6 +211,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.truth and not options.toy:
         parser.error("--truth is for --toy")
+    for path in filter(None, (options.out, options.picture)):  # before what takes long
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         truth = read_truth(options.truth or options.manifest) if options.toy else None
         if truth == {}:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lite_sora.data.clip import Clip, ManifestError, read_manifest, write_manifest
-from lite_sora.data.toy import COLOURS, SHAPES
+from lite_sora.data.toy import COLOURS, SHAPES, facts_of
 
 NOTHING = (
     "video {number}",
@@ -58,10 +58,11 @@ def with_alt_text(clips: Iterator[Clip], plain: bool = False, seed: int = 0) -> 
     """The clips of a toy manifest with alt-text, or with the plain caption. Raises ManifestError for one that is not
     of the toy world."""
     for number, clip in enumerate(clips):
-        if "toy" not in clip.stats:
+        facts = facts_of(clip)
+        if not facts:
             raise ManifestError(f"clip {clip.id!r} is not of the toy world: nobody knows what it shows")
-        thing = clip.stats["toy"]["things"][0]
-        text = alt_text(thing["shape"], thing["colour"], clip.caption, np.random.default_rng([seed, number]))
+        shape, colour, _ = facts[0]
+        text = alt_text(shape, colour, clip.caption, np.random.default_rng([seed, number]))
         yield replace(clip, caption=clip.caption if plain else text, captions=[])
 
 
@@ -72,6 +73,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="the plain true caption instead")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.seed < 0:
+        parser.error(f"--seed must be at least 0, not {options.seed}")
     if options.out.resolve().parent != options.manifest.resolve().parent:
         parser.error(f"--out {options.out} must lie beside {options.manifest}: videos are named relative to it")
     if options.out.resolve() == options.manifest.resolve():

@@ -41,9 +41,9 @@ class Clip:
         first = history[0] if isinstance(history, list) and history else None
         if not isinstance(first, dict) or first.get("model") is not None:
             return []
-        return [
-            text for text in first.get("captions") or [first.get("caption")] if isinstance(text, str) and text.strip()
-        ]
+        several = first.get("captions")
+        texts = several if isinstance(several, list) and several else [first.get("caption")]
+        return [text for text in texts if isinstance(text, str) and text.strip()]
 
     @property
     def for_training(self) -> bool:
@@ -116,6 +116,12 @@ def _parse(line: bytes, where: str) -> Clip:
         raise ManifestError(f'{where}: "captions" holds something that is no text')
     if not 0 <= row.get("start", 0) < row.get("end", math.inf):
         raise ManifestError(f'{where}: "start" and "end" are seconds, with 0 <= start < end')
+    if b"\\ud" in line.lower():  # a JSON file can hold half of a character, which no file can be written with
+        try:
+            json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ManifestError(f"{where}: holds half of a character ({error})") from None
+    row["caption"] = row["caption"] if row["caption"].strip() else next(filter(str.strip, row.get("captions", [])), "")
     return Clip(**row)
 
 
@@ -123,14 +129,17 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
     """Writes clips to a JSONL file, without empty keys, and returns how many; it appears whole or not at all."""
     path = Path(path)
     part, count = path.with_name(path.name + ".part"), 0
-    with part.open("w", encoding="utf-8") as lines:
-        for clip in clips:
-            count += 1
-            row = {key: value for key, value in vars(clip).items() if value not in (None, [], {})}
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-        lines.flush()
-        os.fsync(lines.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("w", encoding="utf-8") as lines:
+            for clip in clips:
+                count += 1
+                row = {key: value for key, value in vars(clip).items() if value not in (None, [], {})}
+                lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.flush()
+            os.fsync(lines.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     return count
 
 

@@ -265,6 +265,14 @@ def _facts(words: list[str]) -> Facts:
     return shape, colour, other or "-".join(filter(None, (vertical, horizontal))) or None
 
 
+def facts_of(clip: Clip) -> list[tuple[str, str, str]]:
+    """Shape, colour and motion of each thing in a clip of the toy world, as its manifest says; none of another clip."""
+    try:
+        return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
+    except (KeyError, TypeError):
+        return []
+
+
 def mark_caption(caption: str, things: list[tuple[str, str, str]]) -> dict[str, int]:
     """How many facts of things, (shape, colour, motion) each, a caption has {"right", "wrong", "missing"}; what it says
     of things that are not there is wrong too."""

@@ -136,17 +136,21 @@ def main() -> None:
     parser.add_argument("--device", help="cuda, mps or cpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    if options.clips < 1 or options.batch < 1:
-        parser.error("--clips and --batch must be at least 1")
+    if options.clips < 1 or options.batch < 1 or options.seed < 0:
+        parser.error("--clips and --batch must be at least 1, --seed at least 0")
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps must be at least 1, not {options.steps}")
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
     try:
         model = load_model(options.run, options.device or default_device())
         sampling = options_of(model, **{name: getattr(options, name) for name in names})
+        corner = model.config.training.get("toy_corner", "default")
+        result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
     except ValueError as error:
         sys.exit(f"adherence: {error}")
-    corner = model.config.training.get("toy_corner", "default")
-    result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
+    except KeyboardInterrupt:
+        sys.exit("adherence: stopped")
     print(json.dumps(result, indent=2) if options.json else report(result))
 
 

@@ -27,6 +27,7 @@ from lite_sora.compute import default_device, training_flops
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
+from lite_sora.data.toy import facts_of
 from lite_sora.diffusion.grids import time_grid
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
@@ -34,9 +35,11 @@ from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.compare_report import write_report
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.files import write_whole
-from lite_sora.pipeline import TextToVideo
+from lite_sora.pipeline import CheckpointError, TextToVideo
 from lite_sora.text import build_tokenizer
+from lite_sora.text_pretrained import TextError
 from lite_sora.training import distribution
+from lite_sora.training.checkpoint import read_json
 from lite_sora.training.loop import TrainingError, longest_caption, make_optimizers, model_config, toy_manifest, train
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.settings import TrainSettings, parse
@@ -76,10 +79,14 @@ def parse_variants(text: str) -> dict[str, list[str]]:
             if not equals or key not in TrainSettings.__dataclass_fields__:
                 raise CompareError(f"--variants: {change!r} in {name!r} is no flag=value of train.py")
             options[key] = value.strip()
-        if name in variants:
-            raise CompareError(f"--variants: {name!r} is there twice")
+        if folder_of(name) in map(folder_of, variants):
+            raise CompareError(f"--variants: {name!r} is there twice, or only a sign apart from another")
         variants[name] = [word for key, value in options.items() for word in (f"--{key}", *value.split())]
     return variants
+
+
+def folder_of(variant: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", variant)
 
 
 def make_plan(old: dict | None, variants: dict[str, list[str]], options: argparse.Namespace) -> dict:
@@ -93,7 +100,7 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
         if name in plan["variants"]:
             continue
         settings = parse([*flags, *options.flags], "a variant")[0]
-        clips = list(read_manifest(manifest_of(settings)))
+        clips = list(read_manifest(manifest_of(settings), settings.allow_outside))
         model = TextToVideo(model_config(settings), build_tokenizer(clip.caption for clip in clips))
         words = longest_caption(model, clips)
         flops = settings.batch_size * training_flops(model, model.latent_shape(), words)
@@ -211,7 +218,7 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
     processes = distribution.join(options.device)
     path = out / "plan.json"
     if processes.first:
-        plan = make_plan(json.loads(path.read_text()) if path.exists() else None, variants, options)
+        plan = make_plan(read_json(path) if path.exists() else None, variants, options)
         write_whole(path, lambda path: path.write_text(json.dumps(plan, indent=2) + "\n"))
     processes.wait()
     plan = json.loads(path.read_text())
@@ -219,7 +226,7 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
     runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
     runs = runs[options.part[0] :: options.part[1]]
     for name, seed in tqdm(runs, desc="comparing", unit="run", disable=not first_process()):
-        folder = out / re.sub(r"[^\w.=-]+", "_", name) / f"seed-{seed}"
+        folder = out / folder_of(name) / f"seed-{seed}"
         if not (folder / "result.json").exists():
             train_variant(name, plan["variants"][name], seed, folder, options)
         if first_process() and options.part[0] == 0:
@@ -272,10 +279,10 @@ def main() -> None:
         for name, flags in variants.items():
             settings = parse([*flags, *options.flags], name)[0]
             model_config(settings)  # what does not fit together is said before anything is trained
-            if settings.data and not all("toy" in clip.stats for clip in read_manifest(settings.data)):
+            if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
                 raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
         compare(variants, options)
-    except (CompareError, ManifestError, TrainingError) as error:
+    except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
         sys.exit("compare: stopped; the same command goes on from the last checkpoint")

@@ -129,6 +129,8 @@ def main() -> None:
         result = evaluate(options.run, options.data, options.clips, options.allow_outside, device)
     except ValueError as error:
         sys.exit(f"reconstruction: {error}")
+    except KeyboardInterrupt:
+        sys.exit("reconstruction: stopped")
     print(json.dumps(result, indent=2) if options.json else report(result))
 
 

@@ -24,7 +24,7 @@ def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]
 
     The clips are the first that are not for training ("split"), or else the first of all.
     """
-    rows = list(read_manifest(manifest))
+    rows = list(read_manifest(manifest, model.config.training.get("allow_outside", False)))
     unseen = [clip for clip in rows if not clip.for_training] or rows
     config = model.config
     dataset = VideoDataset(unseen[:clips], manifest.parent, config.frames, config.height, config.width, config.fps)

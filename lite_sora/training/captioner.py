@@ -29,13 +29,13 @@ from lite_sora.captioning.small import (
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches
 from lite_sora.data.preview import sheet
-from lite_sora.data.toy import mark_caption
+from lite_sora.data.toy import facts_of, mark_caption
 from lite_sora.files import write_whole
 from lite_sora.pipeline import CheckpointError
 from lite_sora.seeds import seed_of
 from lite_sora.training import distribution
 from lite_sora.training.captioner_settings import CaptionerSettings
-from lite_sora.training.checkpoint import load_state, save_state
+from lite_sora.training.checkpoint import load_state, read_json, save_state
 from lite_sora.training.loop import (
     MOST_BAD_STEPS,
     OrderlyStop,
@@ -182,8 +182,8 @@ def saved_settings(folder: Path) -> CaptionerSettings:
     path = folder / "training.json"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is no captioner's run to resume in {folder}")
-    known = CaptionerSettings.__dataclass_fields__
-    return CaptionerSettings(**{key: value for key, value in json.loads(path.read_text()).items() if key in known})
+    saved, known = read_json(path), CaptionerSettings.__dataclass_fields__
+    return CaptionerSettings(**{key: value for key, value in saved.items() if key in known})
 
 
 def split_clips(manifest: Path, settings: CaptionerSettings) -> tuple[list[Clip], dict[str, list[Clip]]]:
@@ -301,17 +301,12 @@ def judge(model: nn.Module, processor, dataset: VideoDataset, most: int | None =
     loss, right = torch.cat(values, dim=1).mean(1).tolist()
     same = float(np.mean([text == clip.caption for text, clip in zip(said, clips, strict=True)]))
     result = {"clips": len(said), "loss": loss, "token_accuracy": right, "same": same}
-    if all("toy" in clip.stats for clip in clips):
-        marks = [mark_caption(text, toy_facts(clip)) for text, clip in zip(said, clips, strict=True)]
+    if all(facts_of(clip) for clip in clips):
+        marks = [mark_caption(text, facts_of(clip)) for text, clip in zip(said, clips, strict=True)]
         facts = sum(sum(mark.values()) for mark in marks)
         result |= {key: sum(mark[key] for mark in marks) / facts for key in ("right", "wrong", "missing")}
         result["all_right"] = float(np.mean([mark["wrong"] == mark["missing"] == 0 for mark in marks]))
     return said, result
-
-
-def toy_facts(clip: Clip) -> list[tuple[str, str, str]]:
-    """(shape, colour, motion) of each thing of a toy clip."""
-    return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
 
 
 # ---------------------------------------------------------------- after the loop
@@ -339,8 +334,9 @@ def finish(
     result = {name: judge(model, processor, dataset)[1] for name, dataset in watched.items()}
     (folder / "accuracy.json").write_text(json.dumps(result, indent=2) + "\n")
     print(report(result))
-    example = settings.data or "my/manifest.jsonl"
-    print(f"try: python -m lite_sora.captioning {example} --model {folder} --out captioned.jsonl")
+    example = Path(settings.data or "my/manifest.jsonl")
+    new = example.with_name("captioned.jsonl")
+    print(f"try: python -m lite_sora.captioning {example} --model {folder} --out {new}")
 
 
 def report(result: dict[str, dict]) -> str:

@@ -1,6 +1,7 @@
 """state.pt: all that it takes to go on with a run as if it had never stopped. Written whole or not at all, and read
 with `weights_only=True`, so that a file from elsewhere cannot execute anything."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from lite_sora.pipeline import CheckpointError
 def save_state(folder: Path, state: dict) -> None:
     """Tensors, numbers, strings and containers of them."""
     write_whole(folder / "state.pt", lambda path: torch.save(state, path))
+
+
+def read_json(path: Path) -> dict:
+    """A run's settings. Raises CheckpointError for a file that is broken."""
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no settings")
+    return found
 
 
 def load_state(folder: Path) -> dict:

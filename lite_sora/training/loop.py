@@ -30,7 +30,7 @@ from lite_sora.seeds import normal, seed_of, uniform
 from lite_sora.text import build_tokenizer
 from lite_sora.text_pretrained import PretrainedText
 from lite_sora.training import distribution
-from lite_sora.training.checkpoint import load_state, save_state
+from lite_sora.training.checkpoint import load_state, read_json, save_state
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
@@ -199,7 +199,7 @@ def saved_settings(folder: Path) -> TrainSettings:
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")
-    saved, known = json.loads(path.read_text()).get("training"), TrainSettings.__dataclass_fields__
+    saved, known = read_json(path).get("training"), TrainSettings.__dataclass_fields__
     if not saved:
         raise CheckpointError(f"{path} says nothing of a training run: there is nothing to resume in {folder}")
     return TrainSettings(**{key: value for key, value in saved.items() if key in known})

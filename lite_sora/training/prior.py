@@ -22,7 +22,7 @@ from lite_sora.prior.transformer import CodeTransformerConfig
 from lite_sora.seeds import seed_of, uniform
 from lite_sora.text import build_tokenizer
 from lite_sora.training import distribution
-from lite_sora.training.checkpoint import load_state
+from lite_sora.training.checkpoint import load_state, read_json
 from lite_sora.training.loop import (
     MOST_BAD_STEPS,
     OrderlyStop,
@@ -182,7 +182,7 @@ def saved_settings(folder: Path) -> PriorSettings:
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")
-    config, known = json.loads(path.read_text()), PriorSettings.__dataclass_fields__
+    config, known = read_json(path), PriorSettings.__dataclass_fields__
     if config.get("kind") != "prior" or not config.get("training"):
         raise CheckpointError(f"{path} is not of a prior's training run: there is nothing to resume in {folder}")
     return PriorSettings(**{key: value for key, value in config["training"].items() if key in known})

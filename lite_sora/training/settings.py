@@ -167,7 +167,9 @@ def read_flags(
     from transformers import HfArgumentParser
 
     parser = HfArgumentParser(kind, description=description, formatter_class=Help)
-    settings = parser.parse_args_into_dataclasses(arguments)[0]
+    settings, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}; --help lists all flags")
     for action in parser._actions:  # once more without defaults: what is left was given
         action.default = SUPPRESS
     given = vars(parser.parse_args(arguments))

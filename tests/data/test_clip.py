@@ -173,3 +173,30 @@ def test_a_manifest_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     write_manifest(path, [Clip("new", "b.mp4", "x")])
     assert written == [path.stat().st_size]
     assert [clip.id for clip in read_manifest(path)] == ["new"]
+
+
+def test_a_row_with_captions_but_no_caption_takes_the_first(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(json.dumps({"video": "a.mp4", "caption": " ", "captions": ["", "a cat", "a dog"]}) + "\n")
+    assert next(read_manifest(path)).caption == "a cat"
+
+
+def test_half_a_character_is_no_caption(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(
+        '{"video": "a.mp4", "caption": "a cat \\ud83d\\ude00"}\n{"video": "a.mp4", "caption": "a cat \\ud83d"}\n'
+    )
+    clips = read_manifest(path)
+    assert next(clips).caption == "a cat \U0001f600"
+    with pytest.raises(ManifestError, match="line 2: holds half of a character"):
+        next(clips)
+
+
+def test_a_manifest_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    def clips():
+        yield Clip("a", "a.mp4", "a cat")
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        write_manifest(tmp_path / "manifest.jsonl", clips())
+    assert list(tmp_path.iterdir()) == []

@@ -288,6 +288,7 @@ def test_a_share_of_captions_is_from_before_the_clips_were_captioned_anew(toy):
         ([{"caption": "first of a model", "model": "m"}], []),
         ([{"caption": "", "model": None}], []),
         ("nonsense", []),
+        ([{"caption": "old", "captions": 5, "model": None}], ["old"]),
         ([["nonsense"]], []),
         (None, []),
     ],

@@ -154,6 +154,7 @@ def test_bad_input(tmp_path, monkeypatch, capsys):
     for words, message in {
         "--variants vit": "'vit' is not one of",
         "--variants dit:path=curved": "curved",
+        "--variants toy:data=a+.jsonl,toy:data=a@.jsonl": "only a sign apart",
         "--variants uvit:conditioning=adaln": "--conditioning: --denoiser uvit has no such part",
         "--variants dit --steps 5": "budget is 5 steps",
         "--variants dit --data films.jsonl": "films.jsonl is not of it",

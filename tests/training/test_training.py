@@ -269,3 +269,15 @@ def test_learning_rate_warms_up_stays_and_falls():
     assert learning_rate(settings, 60) > 0.8
     settings.schedule = "constant"
     assert learning_rate(settings, 99) == 1.0
+
+
+def test_a_mistyped_flag_ends_with_a_usage_message(capsys):
+    with pytest.raises(SystemExit):
+        run_train("--stpes", "5")
+    assert "unknown: --stpes 5; --help lists all flags" in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_read_are_a_clear_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"training": {"st')
+    with pytest.raises(CheckpointError, match="config.json cannot be read"):
+        run_train("--resume", str(tmp_path))
