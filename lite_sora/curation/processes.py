@@ -29,8 +29,8 @@ def in_processes(measure: Callable, tasks: list[tuple], workers: int) -> Iterato
             try:
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
-                        index = waiting.pop()
-                        running[pool.submit(measure, *tasks[index])] = index
+                        running[pool.submit(measure, *tasks[waiting[-1]])] = waiting[-1]
+                        waiting.pop()  # only now: a process may have died before, and then nothing was submitted
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         result = future.result()
                         yield running.pop(future), result, False

@@ -2,9 +2,12 @@
 
 import os
 import signal
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from lite_sora.curation import processes
 from lite_sora.curation.processes import CRASH, in_processes
 
 
@@ -49,3 +52,31 @@ def test_a_job_that_kills_its_process_is_the_only_one_lost():
 def test_a_mistake_in_the_program_is_not_hidden(workers):
     with pytest.raises(ZeroDivisionError):
         list(in_processes(wrong, TASKS, workers))
+
+
+def test_a_task_is_not_lost_where_a_process_dies_before_it_is_submitted(monkeypatch):
+    class Pool:
+        """Its second submission finds it broken."""
+
+        def __init__(self, *_):
+            self.submitted = 0
+
+        def submit(self, measure, *task):
+            self.submitted += 1
+            if self.submitted == 2:
+                raise BrokenProcessPool
+            future = Future()
+            future.set_result(measure(*task))
+            return future
+
+        def shutdown(self, cancel_futures=False):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(processes, "_pool", Pool)
+    assert sorted(index for index, _, _ in in_processes(doubled, TASKS, 2)) == list(range(len(TASKS)))
