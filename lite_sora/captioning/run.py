@@ -8,7 +8,6 @@ store's answers are put into the manifest's rows. The manifest is streamed, neve
 import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -19,9 +18,11 @@ from lite_sora.captioning.frames import Looking, look_or_say_why
 from lite_sora.captioning.history import history
 from lite_sora.captioning.outcome import Outcome, draw, write
 from lite_sora.captioning.store import Store
+from lite_sora.curation.annotate import version_of
 from lite_sora.curation.processes import in_processes
+from lite_sora.curation.run import join, wait_for_all
 from lite_sora.curation.store import digest
-from lite_sora.data.clip import Clip, ManifestError, read_manifest
+from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest
 
 VERSION = 1  # of how frames are read and answers judged: raise it with every change, so that nothing old is taken
 AHEAD = 10_000  # clips of which the workers know: new processes are started after so many
@@ -55,9 +56,7 @@ def caption_manifest(
         raise ManifestError(f"{manifest}: holds no clip")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo")
+        join()
     folder = out.with_name(f"{out.stem}-captions")
     store, began = Store(folder, rank), time.monotonic()
     rows = _keyed(manifest, asking, looking, allow_outside)
@@ -67,8 +66,7 @@ def caption_manifest(
         _caption(_pending(for_me, store, bar), asking, looking, manifest.parent, store, batch, workers, bar)
     store.close()
     if world > 1:
-        dist.monitored_barrier(timeout=timedelta(days=30))  # some have more to do than others
-        dist.destroy_process_group()
+        wait_for_all()
         if rank:
             return None
     known, seconds = len(store), time.monotonic() - began
@@ -85,23 +83,14 @@ def check_paths(manifest: Path, out: Path) -> None:
     """Raises ManifestError where `out` cannot be written for `manifest`."""
     if not manifest.is_file():
         raise ManifestError(f"{manifest}: there is no such manifest")
-    if out.resolve().parent != manifest.resolve().parent:
-        raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
-    if out.is_dir():
-        raise ManifestError(f"{out}: is a folder; name a file for the new manifest")
-    if out.resolve() == manifest.resolve():
-        raise ManifestError(f"{out}: would overwrite the manifest that it is made from; choose another --out")
+    check_out(manifest, out)
 
 
 def _keyed(manifest: Path, asking: Asking, looking: Looking, allow_outside: bool) -> Iterator[tuple[str, Clip]]:
     """Each clip, with a digest of everything that its caption depends on."""
     how = vars(looking), asking.described, asking.language, asking.max_tokens, asking.retries
     for clip in read_manifest(manifest, allow_outside):
-        try:
-            status = (manifest.parent / clip.video).stat()
-            version = status.st_size, int(status.st_mtime)  # tells a file from another that has taken its place
-        except OSError:
-            version = None
+        version = version_of(manifest.parent / clip.video)
         yield digest(VERSION, how, clip.id, clip.video, version, clip.start, clip.end, clip.stats.get("crop")), clip
 
 

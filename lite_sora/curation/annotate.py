@@ -93,7 +93,7 @@ def _measure(rows: Iterable[Row], steps: list[tuple[int, Step]], folder: Path, s
     pending: list[tuple[Row, list[str]]] = []
     for row in rows:
         if row.clip.video not in versions:
-            versions[row.clip.video] = _version(folder / row.clip.video)
+            versions[row.clip.video] = version_of(folder / row.clip.video)
         keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
         if _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
             bar.update()
@@ -121,7 +121,7 @@ def _measure(rows: Iterable[Row], steps: list[tuple[int, Step]], folder: Path, s
             bar.update()
 
 
-def _version(path: Path) -> tuple[int, int] | None:
+def version_of(path: Path) -> tuple[int, int] | None:
     """What tells a file from another that has taken its place."""
     try:
         status = path.stat()

@@ -13,7 +13,7 @@ from lite_sora.curation.recipe import Recipe
 from lite_sora.curation.report import write_report
 from lite_sora.curation.selection import Selection, select
 from lite_sora.curation.store import Store
-from lite_sora.data.clip import Clip, ManifestError, read_manifest
+from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest
 
 
 def curate(
@@ -28,10 +28,7 @@ def curate(
     Under torchrun each process measures its share of the files, and the first one does the rest; the others return
     None. Raises ManifestError, before anything is measured, for a manifest that cannot be used."""
     manifest, out = Path(manifest), Path(out)
-    if out.resolve().parent != manifest.resolve().parent:
-        raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
-    if out.resolve() == manifest.resolve():
-        raise ManifestError(f"{out}: would overwrite the manifest that it is made from; choose another --out")
+    check_out(manifest, out)
     stats, report = manifest.with_name(manifest.stem + "-stats"), out.with_name(out.stem + "-report")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
@@ -47,10 +44,10 @@ def curate(
         raise ManifestError(f"{manifest}: holds no clip")
     share = sum(1 for _ in share_of(clips(), rank, world))  # reads all rows: whatever is wrong comes out now
     if world > 1:
-        _join()
+        join()
         for _ in measured(share_of(clips(), rank, world), show):
             pass
-        _wait_for_all()
+        wait_for_all()
         if rank:
             return None
     selection = select(measured(clips(), show and world == 1), recipe, out)
@@ -58,15 +55,15 @@ def curate(
     return selection
 
 
-def _join() -> None:
+def join() -> None:
     """Finds the other processes of a torchrun job, before anything takes long."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo")
 
 
-def _wait_for_all() -> None:
-    """Until every process is here: some have more to measure than others."""
+def wait_for_all() -> None:
+    """Until every process is here: some have more to do than others."""
     import torch.distributed as dist
 
     dist.monitored_barrier(timeout=timedelta(days=30))

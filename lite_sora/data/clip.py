@@ -125,6 +125,16 @@ def _parse(line: bytes, where: str) -> Clip:
     return Clip(**row)
 
 
+def check_out(manifest: Path, out: Path) -> None:
+    """Raises ManifestError where a manifest made from `manifest` cannot be written to `out`."""
+    if out.resolve().parent != manifest.resolve().parent:
+        raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
+    if out.is_dir():
+        raise ManifestError(f"{out}: is a folder; name a file for the new manifest")
+    if out.resolve() == manifest.resolve():
+        raise ManifestError(f"{out}: would overwrite the manifest that it is made from; choose another --out")
+
+
 def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
     """Writes clips to a JSONL file, without empty keys, and returns how many; it appears whole or not at all."""
     path = Path(path)
