@@ -25,18 +25,20 @@ from lite_sora.seeds import normal, seed_of
 from lite_sora.training import distribution
 from lite_sora.training.autoencoder_settings import FRAMES, NETWORK_PARTS, AutoencoderSettings
 from lite_sora.training.checkpoint import load_state, save_state
-from lite_sora.training.loop import (
-    MOST_BAD_STEPS,
-    OrderlyStop,
-    TrainingError,
-    chosen_parts,
-    data_name,
-    learning_rate,
-    new_folder,
-    toy_manifest,
-)
+from lite_sora.training.loop import chosen_parts, data_name, new_folder, toy_manifest
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.muon import Muon
+from lite_sora.training.steps import (
+    OrderlyStop,
+    TrainingError,
+    check_batch_size,
+    give_up_after,
+    is_last,
+    learning_rate,
+    resume_optimizers,
+    set_rates,
+    sheet_is_due,
+)
 
 Autoencoder = KLAutoencoder | VQAutoencoder
 
@@ -59,10 +61,7 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
         perceptual = make_perceptual(settings.perceptual)
     except ValueError as error:
         raise TrainingError(str(error)) from None
-    if settings.batch_size % processes.world:
-        raise TrainingError(
-            f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
-        )
+    check_batch_size(settings.batch_size, processes)
     if not settings.resume:
         folder = new_folder(settings, f"runs/autoencoders/{settings.kind}-{data_name(settings)}", processes)
 
@@ -92,13 +91,9 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
     optimizers = make_optimizers(model, discriminator, settings)
     step, bad_steps = 0, 0
     if state:
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        step = resume_optimizers(optimizers, state, folder, settings.steps)
         if discriminator:
             discriminator.load_state_dict(state["discriminator"])
-        step = state["step"]
-        if step >= settings.steps:
-            raise TrainingError(f"{folder} is at step {step} already; pass --steps with a larger number to go on")
     parallel = distribution.parallelize(model, processes, settings.compile)
     parallel_discriminator = distribution.parallelize(discriminator, processes, False) if discriminator else None
     codebook = model.quantizer if isinstance(model, VQAutoencoder) else None
@@ -117,9 +112,7 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
         for batch in batches(dataset, order, settings.workers):
             skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * rate
+            set_rates(optimizers, rate)
 
             video = to_model_range(batch.video.to(device, non_blocking=True))  # (B, 3, T, H, W)
             noise = normal(batch.seeds, latent_shape, device)
@@ -180,14 +173,9 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
                 }
                 metrics.write(line)
                 show(bar, line)
-            if bad_steps == MOST_BAD_STEPS:
-                raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
-                    "try a lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
-                )
-            asked = processes.gather(torch.tensor([float(stop.asked)], device=device)).max() > 0
-            last = step == settings.steps or asked or step == settings.stop_after
-            look_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
+            give_up_after(bad_steps, step)
+            last = is_last(step, settings, stop, processes)
+            look_is_due = sheet_is_due(step, settings)
             if processes.first and look_is_due:
                 save_reconstructions(folder, step, model, watched, device, metrics)
             if processes.first and (last or step % settings.checkpoint_every == 0):

@@ -36,16 +36,20 @@ from lite_sora.seeds import seed_of
 from lite_sora.training import distribution
 from lite_sora.training.captioner_settings import CaptionerSettings
 from lite_sora.training.checkpoint import load_state, read_json, save_state
-from lite_sora.training.loop import (
-    MOST_BAD_STEPS,
-    OrderlyStop,
-    TrainingError,
-    learning_rate,
-    new_folder,
-    toy_manifest,
-)
+from lite_sora.training.loop import new_folder, toy_manifest
 from lite_sora.training.metrics import Metrics, plot_curves
 from lite_sora.training.muon import Muon
+from lite_sora.training.steps import (
+    OrderlyStop,
+    TrainingError,
+    check_batch_size,
+    give_up_after,
+    is_last,
+    learning_rate,
+    resume_optimizers,
+    set_rates,
+    sheet_is_due,
+)
 
 
 def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
@@ -57,10 +61,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
     if settings.resume:
         folder = Path(settings.resume)
         settings, state = replace(saved_settings(folder), **given), load_state(folder)
-    if settings.batch_size % processes.world:
-        raise TrainingError(
-            f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
-        )
+    check_batch_size(settings.batch_size, processes)
     if not settings.resume:
         folder = new_folder(settings, "runs/captioner", processes)
 
@@ -94,11 +95,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
     optimizers = make_optimizers(model, settings)
     step, bad_steps = 0, 0
     if state:
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step = state["step"]
-        if step >= settings.steps:
-            raise TrainingError(f"{folder} is at step {step} already; pass --steps with a larger number to go on")
+        step = resume_optimizers(optimizers, state, folder, settings.steps)
     parallel = distribution.parallelize(model, processes, settings.compile)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
     prompts = {count: prompt(processor, count) for count in range(1, settings.frames + 1)}  # (P,) each
@@ -113,9 +110,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
         for batch in batches(dataset, order, settings.workers):
             skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * rate
+            set_rates(optimizers, rate)
 
             frames = some_frames(settings, step)  # which of them, T
             pixels = to_pixels(batch.video[:, :, frames], device)  # (B, T, 3, H, W)
@@ -149,15 +144,10 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
                 }
                 metrics.write(line)
                 show(bar, line)
-            if bad_steps == MOST_BAD_STEPS:
-                raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
-                    "try a lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
-                )
-            asked = processes.gather(torch.tensor([float(stop.asked)], device=device)).max() > 0
-            last = step == settings.steps or asked or step == settings.stop_after
-            sheet_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
-            if processes.first and sheet_is_due:
+            give_up_after(bad_steps, step)
+            last = is_last(step, settings, stop, processes)
+            look_is_due = sheet_is_due(step, settings)
+            if processes.first and look_is_due:
                 save_samples(folder, step, model, processor, watched or {"learnt": dataset}, metrics)
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 checkpoint(folder, model, processor, optimizers, step, settings)

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -35,13 +34,18 @@ from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
 from lite_sora.training.settings import NETWORK_PARTS, TrainSettings
+from lite_sora.training.steps import (
+    OrderlyStop,
+    TrainingError,
+    check_batch_size,
+    give_up_after,
+    is_last,
+    learning_rate,
+    resume_optimizers,
+    set_rates,
+    sheet_is_due,
+)
 from lite_sora.training.texts import CachedTexts, cached_texts
-
-MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot start or go on; the message says why and what to change."""
 
 
 def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
@@ -58,10 +62,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     else:
         config = model_config(settings)  # before anything that takes long: it may not fit together
         folder = new_folder(settings, f"runs/{data_name(settings)}", processes)
-    if settings.batch_size % processes.world:
-        raise TrainingError(
-            f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
-        )
+    check_batch_size(settings.batch_size, processes)
 
     # ---- data
     manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
@@ -98,11 +99,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     step, bad_steps = 0, 0
     if settings.resume:
         average.load_state_dict(state["average"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step = state["step"]
-        if step >= settings.steps:
-            raise TrainingError(f"{folder} is at step {step} already; pass --steps with a larger number to go on")
+        step = resume_optimizers(optimizers, state, folder, settings.steps)
     parallel = distribution.parallelize(model, processes, settings.compile)
 
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
@@ -121,9 +118,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
         for batch in batches(dataset, order, settings.workers):
             skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * rate
+            set_rates(optimizers, rate)
 
             losses, times = [], []
             parts = torch.arange(len(batch)).chunk(settings.accumulate)
@@ -164,15 +159,10 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
                 }
                 metrics.write(line)
                 show(bar, line)
-            if bad_steps == MOST_BAD_STEPS:
-                raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
-                    "try a lower --lr, a longer --warmup, a lower --clip, or --precision fp32"
-                )
-            asked = processes.gather(torch.tensor([float(stop.asked)], device=processes.device)).max() > 0
-            last = step == settings.steps or asked or step == settings.stop_after
-            sheet_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
-            if processes.first and sheet_is_due:
+            give_up_after(bad_steps, step)
+            last = is_last(step, settings, stop, processes)
+            look_is_due = sheet_is_due(step, settings)
+            if processes.first and look_is_due:
                 save_samples(folder, step, model, average, videos, metrics)
                 if observe:
                     observe(step, average)
@@ -331,16 +321,6 @@ def training_inputs(
     return x, noise, t, texts(captions, device) if texts else model.text.tokenize(captions).to(device)
 
 
-def learning_rate(settings: TrainSettings, step: int) -> float:
-    """The share of the highest rate at a step: warm-up, a plateau, and a fall to 0 over the last `decay` of all steps,
-    as a line or half a cosine."""
-    rate = min(1.0, (step + 1) / max(1, settings.warmup))
-    left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)  # 1 where the fall begins, 0 at the end
-    if settings.schedule == "constant" or left >= 1:
-        return rate
-    return rate * (left if settings.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
-
-
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average = decay * average + (1 - decay) * model."""
@@ -355,24 +335,6 @@ def show(bar: tqdm, line: dict) -> None:
         post["MFU"] = f"{line['mfu']:.0%}"
     bar.set_postfix(post, refresh=False)
     bar.update()
-
-
-class OrderlyStop:
-    """Ctrl-C (or SIGTERM) asks for a stop after the running step; a second one stops at once."""
-
-    def __enter__(self):
-        self.asked = False
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def _ask(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 def checkpoint(folder: Path, model: TextToVideo, average: TextToVideo, optimizers: list, step: int) -> None:

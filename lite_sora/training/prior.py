@@ -24,12 +24,8 @@ from lite_sora.text import build_tokenizer
 from lite_sora.training import distribution
 from lite_sora.training.checkpoint import load_state, read_json
 from lite_sora.training.loop import (
-    MOST_BAD_STEPS,
-    OrderlyStop,
-    TrainingError,
     checkpoint,
     data_name,
-    learning_rate,
     make_optimizers,
     new_folder,
     sample_prompts,
@@ -39,6 +35,17 @@ from lite_sora.training.loop import (
 )
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.prior_settings import PriorSettings
+from lite_sora.training.steps import (
+    OrderlyStop,
+    TrainingError,
+    check_batch_size,
+    give_up_after,
+    is_last,
+    learning_rate,
+    resume_optimizers,
+    set_rates,
+    sheet_is_due,
+)
 
 
 def train_prior(settings: PriorSettings, given: dict) -> Path:
@@ -54,10 +61,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
         settings = as_the_autoencoder(settings, autoencoder)
         config = model_config(settings, autoencoder)
         folder = new_folder(settings, f"runs/prior-{data_name(settings)}", processes)
-    if settings.batch_size % processes.world:
-        raise TrainingError(
-            f"--batch-size {settings.batch_size} does not divide by the number of processes, {processes.world}"
-        )
+    check_batch_size(settings.batch_size, processes)
 
     # ---- data
     manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
@@ -83,11 +87,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     step, bad_steps = 0, 0
     if state:
         average.load_state_dict(state["average"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step = state["step"]
-        if step >= settings.steps:
-            raise TrainingError(f"{folder} is at step {step} already; pass --steps with a larger number to go on")
+        step = resume_optimizers(optimizers, state, folder, settings.steps)
     parallel = distribution.parallelize(model, processes, settings.compile)
 
     # ---- codes
@@ -109,9 +109,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     with OrderlyStop() as stop:
         for keys in order:
             rate = learning_rate(settings, step)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * rate
+            set_rates(optimizers, rate)
 
             codes, ids = training_inputs(model, dataset, keys, settings.caption_dropout)
             torch.manual_seed(seed_of(settings.seed, "dropout", step, processes.rank))
@@ -131,7 +129,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
             bad_steps = 0 if finite else bad_steps + 1
             step += 1
 
-            look_is_due = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
+            look_is_due = sheet_is_due(step, settings)
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
             if metrics:
                 loss = losses.mean().item() if finite else None
@@ -150,13 +148,8 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
                     tqdm.write(f"step {step}: {line['held_out_bits_per_code']:.3f} bits per code on held-out clips")
                 metrics.write(line)
                 show(bar, line)
-            if bad_steps == MOST_BAD_STEPS:
-                raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
-                    "try a lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
-                )
-            asked = processes.gather(torch.tensor([float(stop.asked)], device=device)).max() > 0
-            last = step == settings.steps or asked or step == settings.stop_after
+            give_up_after(bad_steps, step)
+            last = is_last(step, settings, stop, processes)
             if processes.first and look_is_due:
                 save_samples(folder, step, model, average, dataset.videos, metrics)
             if processes.first and (last or step % settings.checkpoint_every == 0):
