@@ -8,18 +8,17 @@ from lite_sora.autoencoders import AUTOENCODERS
 from lite_sora.autoencoders.losses import PERCEPTUAL
 from lite_sora.autoencoders.vq import QUANTIZERS
 from lite_sora.data.toy import CORNERS
-from lite_sora.training.settings import FREE_ON_RESUME, flag, read_flags
+from lite_sora.training.settings import FREE_ON_RESUME, RunSettings, flag, read_flags
 
 FRAMES = {"kl": 9, "vq": 8}  # of a clip, by default
 
 
 @dataclass
-class AutoencoderSettings:
+class AutoencoderSettings(RunSettings):
     # where things are
     out: str | None = flag(
         None, "run folder (default: runs/autoencoders/<kind>-toy, or -<manifest's folder>; -2, -3, … if taken)"
     )
-    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     data: str | None = flag(None, "a manifest (JSONL) of clips (default: the toy world)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
     toy_corner: str = flag("default", "the part of the toy world to train on", choices=list(CORNERS))
@@ -63,24 +62,14 @@ class AutoencoderSettings:
     lr: float = flag(2e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.02, "Muon's highest learning rate")
     warmup: int = flag(20, "steps until the highest learning rate")
-    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
-    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
     weight_decay: float = flag(0.01, "weight decay")
-    clip: float = flag(1.0, "largest norm of the gradient")
-    seed: int = flag(0, "seed of everything random")
 
     # the machine
-    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
-    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
-    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(200, "steps between checkpoints")
     sample_every: int = flag(100, "steps between reconstructions of held-out clips; 0 for none")
-    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
-    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     held_out_clips: int = flag(64, "clips to measure at the end")
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lite_sora.data.toy import CORNERS
-from lite_sora.training.settings import FREE_ON_RESUME, flag, read_flags
+from lite_sora.training.settings import FREE_ON_RESUME, RunSettings, flag, read_flags
 
 
 @dataclass
-class CaptionerSettings:
+class CaptionerSettings(RunSettings):
     # where things are
     out: str | None = flag(None, "run folder (default: runs/captioner; -2, -3, … if taken)")
-    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
     toy_corner: str = flag("default", "the part of the toy world to train on", choices=list(CORNERS))
@@ -45,24 +44,15 @@ class CaptionerSettings:
     lr: float = flag(3e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.01, "Muon's highest learning rate")
     warmup: int = flag(30, "steps until the highest learning rate")
-    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
-    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
     weight_decay: float = flag(0.01, "weight decay")
-    clip: float = flag(1.0, "largest norm of the gradient")
-    seed: int = flag(0, "seed of everything random")
 
     # the machine
-    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
     precision: str = flag("fp32", "of matmuls; auto takes bf16 where large ones gain", choices=["auto", "bf16", "fp32"])
-    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(200, "steps between checkpoints")
     sample_every: int = flag(200, "steps between captions of clips that it did not learn from; 0 for none")
-    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
-    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     judged_clips: int = flag(128, "clips to judge it by at the end, of each kind: seen combinations, and held-out ones")
 
 

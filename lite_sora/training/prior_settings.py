@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lite_sora.data.toy import CORNERS
-from lite_sora.training.settings import FREE_ON_RESUME, flag, read_flags
+from lite_sora.training.settings import FREE_ON_RESUME, RunSettings, flag, read_flags
 
 
 @dataclass
-class PriorSettings:
+class PriorSettings(RunSettings):
     # where things are
     out: str | None = flag(
         None, "run folder (default: runs/prior-toy, or runs/prior-<manifest's folder>; -2, -3, … if taken)"
     )
-    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     autoencoder: str = flag("runs/autoencoders/vq-toy", "run folder of `train.py autoencoder --kind vq`")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
@@ -43,24 +42,12 @@ class PriorSettings:
     lr: float = flag(7e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.04, "Muon's highest learning rate")
     warmup: int = flag(50, "steps until the highest learning rate")
-    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
-    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
     weight_decay: float = flag(0.01, "weight decay")
-    clip: float = flag(1.0, "largest norm of the gradient")
     ema: float = flag(0.99, "decay of the moving average of the weights, after its warm-up")
     caption_dropout: float = flag(0.1, "share of captions that are emptied, for classifier-free guidance")
-    seed: int = flag(0, "seed of everything random")
-
-    # the machine
-    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
-    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
-    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
 
     # what is kept
-    checkpoint_every: int = flag(200, "steps between checkpoints")
     sample_every: int = flag(200, "steps between sample sheets and looks at held-out clips; 0 for none")
-    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
-    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
 

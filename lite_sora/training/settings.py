@@ -19,12 +19,28 @@ def flag(default: Any, text: str, **more) -> Any:
 
 
 @dataclass
-class TrainSettings:
+class RunSettings:
+    """The flags that every stage has."""
+
+    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
+    seed: int = flag(0, "seed of everything random")
+    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
+    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
+    clip: float = flag(1.0, "largest norm of the gradient")
+    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
+    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
+    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
+    checkpoint_every: int = flag(200, "steps between checkpoints")
+    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
+    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
+
+
+@dataclass
+class TrainSettings(RunSettings):
     # where things are
     out: str | None = flag(
         None, "run folder (default: runs/toy, or runs/<manifest's folder> with --data; -2, -3, … if taken)"
     )
-    resume: str | None = flag(None, "go on with the run in this folder, with its own settings")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/toy)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
     original_captions: float = flag(
@@ -90,26 +106,16 @@ class TrainSettings:
     lr: float = flag(7e-3, "AdamW's highest learning rate")
     muon_lr: float = flag(0.04, "Muon's highest learning rate")
     warmup: int = flag(50, "steps until the highest learning rate")
-    schedule: str = flag("linear", "how the learning rate ends", choices=["linear", "cosine", "constant"])
-    decay: float = flag(0.7, "the share of the steps at the end over which it falls to 0")
     weight_decay: float = flag(0.01, "AdamW's weight decay")
-    clip: float = flag(1.0, "largest norm of the gradient")
     ema: float = flag(0.99, "decay of the moving average of the weights, after its warm-up")
     caption_dropout: float = flag(0.1, "share of captions that are emptied, for classifier-free guidance")
-    seed: int = flag(0, "seed of everything random")
 
     # the machine
-    device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is there)")
-    precision: str = flag("auto", "of matmuls; auto takes bf16 where it pays", choices=["auto", "bf16", "fp32"])
-    compile: bool = flag(False, "compile the model first: pays for large models and long runs")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory for decoded clips")
 
     # what is kept
-    checkpoint_every: int = flag(200, "steps between checkpoints")
     sample_every: int = flag(200, "steps between sample sheets; 0 for none")
-    stop_after: int | None = flag(None, "stop in an orderly way once this step is reached; --resume goes on")
-    tensorboard: bool = flag(False, "write metrics for TensorBoard too")
     adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
     def __post_init__(self):

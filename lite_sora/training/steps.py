@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from lite_sora.training.distribution import Processes
-from lite_sora.training.settings import TrainSettings
+from lite_sora.training.settings import RunSettings
 
 MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
 
@@ -30,7 +30,7 @@ def resume_optimizers(optimizers: list[torch.optim.Optimizer], state: dict, fold
     return state["step"]
 
 
-def learning_rate(settings: TrainSettings, step: int) -> float:
+def learning_rate(settings: RunSettings, step: int) -> float:
     """The share of the highest rate at a step: warm-up, a plateau, and a fall to 0 over the last `decay` of all steps,
     as a line or half a cosine."""
     rate = min(1.0, (step + 1) / max(1, settings.warmup))
@@ -56,7 +56,7 @@ def give_up_after(bad_steps: int, step: int) -> None:
         )
 
 
-def sheet_is_due(step: int, settings) -> bool:
+def sheet_is_due(step: int, settings: RunSettings) -> bool:
     return bool(settings.sample_every) and (step == settings.steps or step % settings.sample_every == 0)
 
 
@@ -78,7 +78,7 @@ class OrderlyStop:
             signal.signal(number, handler)
 
 
-def is_last(step: int, settings, stop: OrderlyStop, processes: Processes) -> bool:
+def is_last(step: int, settings: RunSettings, stop: OrderlyStop, processes: Processes) -> bool:
     """Whether a run ends with this step: it is done, or one of the processes was asked to stop."""
     asked = processes.gather(torch.tensor([float(stop.asked)], device=processes.device)).max() > 0
     return step == settings.steps or bool(asked) or step == settings.stop_after
