@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
-from lite_sora.compute import default_device
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import enlarge
 from lite_sora.data.video import write_gif, write_video
@@ -23,8 +22,10 @@ from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.load import VideoModel, load_model, makes_videos, options_of
-from lite_sora.pipeline import CheckpointError
-from lite_sora.text import ClassLabels
+from lite_sora.processes import default_device
+from lite_sora.published.classes import ClassLabels
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.unknown import warn_of_unknown_words
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
 SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "top_p")
@@ -154,7 +155,7 @@ def main() -> None:
         model = load_model(run, options.device or default_device())
         sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
         told = upsampled(options, model)
-        model.text.warn_of_unknown_words([*told, options.negative])
+        warn_of_unknown_words(model.text, [*told, options.negative])
         options.out.mkdir(parents=True, exist_ok=True)
         taken: set[str] = set()
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):

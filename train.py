@@ -12,14 +12,14 @@ torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 import sys
 
 from lite_sora.data.clip import ManifestError
-from lite_sora.pipeline import CheckpointError
-from lite_sora.text_pretrained import TextError
+from lite_sora.processes import leave
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.pretrained import TextError
 from lite_sora.training import (
     autoencoder,
     autoencoder_settings,
     captioner,
     captioner_settings,
-    distribution,
     loop,
     prior,
     prior_settings,
@@ -43,7 +43,7 @@ def main() -> None:
     parse, train = STAGES[stage]
     try:
         train(*parse(arguments, __doc__))
-        distribution.leave()
+        leave()
     except (ManifestError, CheckpointError, TextError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:

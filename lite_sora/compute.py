@@ -26,13 +26,6 @@ GPU_PEAKS = {
 }
 
 
-def default_device() -> str:
-    """cuda where there is one, then mps, then cpu."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def training_flops(model: nn.Module, latents: tuple[int, ...], words: int) -> int:
     """FLOPs of one forward and backward pass over one sample: model FLOPs, without what recomputation would add.
 

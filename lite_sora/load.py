@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from lite_sora.pipeline import CheckpointError, TextToVideo, folder_or_hub, need
+from lite_sora.pipeline import TextToVideo
 from lite_sora.prior.pipeline import TextToCodes
+from lite_sora.storage.runs import CheckpointError, folder_or_hub, need
 
 VideoModel = TextToVideo | TextToCodes
 KINDS = {"denoiser": TextToVideo, "prior": TextToCodes}  # config.json's "kind"; without one, a denoiser

@@ -18,26 +18,20 @@ from torch import Tensor, nn
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.denoisers import DENOISERS
-from lite_sora.denoisers.transformer import Text
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Denoiser, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import Denoise
-from lite_sora.diffusion.published import speaking
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
-from lite_sora.files import write_whole
+from lite_sora.published.classes import ClassLabels
+from lite_sora.published.conventions import speaking
 from lite_sora.seeds import normal, seed_of
-from lite_sora.text import ClassLabels, TextEncoder
-from lite_sora.text_pretrained import PretrainedText
-
-INSIDE = "autoencoder"  # the autoencoder's folder in a run's folder
-PARTS = ["config.json", "tokenizer.json", "model.safetensors", f"{INSIDE}/*"]  # what a run's folder has for others
-
-
-class CheckpointError(ValueError):
-    """A folder that holds no model that can be loaded; the message says what is missing or wrong."""
+from lite_sora.storage.files import write_whole
+from lite_sora.storage.runs import INSIDE, CheckpointError, folder_or_hub, need
+from lite_sora.text.encoder import Text, TextEncoder
+from lite_sora.text.pretrained import PretrainedText
 
 
 @dataclass
@@ -226,26 +220,3 @@ class TextToVideo(nn.Module):
         except (SafetensorError, RuntimeError) as error:
             raise CheckpointError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
         return model.to(device).eval()
-
-
-def need(folder: Path, name: str) -> Path:
-    if not (folder / name).is_file():
-        raise CheckpointError(f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run")
-    return folder / name
-
-
-def folder_or_hub(name: Path | str) -> Path:
-    if Path(name).is_dir():
-        return Path(name)
-    text = str(name)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not (Path(text).parent).is_dir():
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(text, allow_patterns=PARTS))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise CheckpointError(
-                f"{text} is no folder here and could not be fetched from the hub ({error})"
-            ) from error
-    raise CheckpointError(f"{text}: there is no such folder; train one with `python train.py`, or name a hub id")

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from lite_sora.data.toy import write_toy_dataset  # noqa: E402
+from lite_sora.toy.dataset import write_toy_dataset  # noqa: E402
 from lite_sora.training.loop import train  # noqa: E402
 from lite_sora.training.settings import parse  # noqa: E402
 

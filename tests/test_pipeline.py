@@ -11,8 +11,9 @@ import torch
 import generate
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.samplers import SAMPLERS
-from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
-from lite_sora.text import build_tokenizer
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.encoder import build_tokenizer
 
 
 def tiny_model(objective="sit") -> TextToVideo:

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from lite_sora.autoencoders.originals import from_original
 from lite_sora.autoencoders.pixel import PixelAutoencoder
 from lite_sora.autoencoders.pretrained import PretrainedAutoencoder
 from lite_sora.autoencoders.saved import AUTOENCODERS, TrainedAutoencoder
 
-__all__ = ["AUTOENCODERS", "from_original", "load_autoencoder"]
+__all__ = ["AUTOENCODERS", "load_autoencoder"]
 
 
 def load_autoencoder(name: str | Path) -> PixelAutoencoder | TrainedAutoencoder | PretrainedAutoencoder:

@@ -13,15 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.autoencoders.layers import (
-    CausalConv3d,
-    CausalUpsample,
-    ChannelNorm,
-    Memory,
-    ResNetBlock,
-    fold,
-    unfold,
-)
+from lite_sora.autoencoders.layers import CausalConv3d, CausalUpsample, ChannelNorm, Memory, ResNetBlock, fold, unfold
 from lite_sora.autoencoders.outcome import Outcome
 from lite_sora.autoencoders.shapes import causal_latent_shape, check_downsample, strides
 from lite_sora.autoencoders.streaming import chunks, in_tiles, stream

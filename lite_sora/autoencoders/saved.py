@@ -12,7 +12,7 @@ from torch import Tensor
 from lite_sora.autoencoders import kl, vq
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-from lite_sora.files import write_whole
+from lite_sora.storage.files import write_whole
 
 AUTOENCODERS = {  # kind: (network, its configuration, its presets)
     "kl": (KLAutoencoder, KLConfig, kl.PRESETS),

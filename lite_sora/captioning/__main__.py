@@ -72,7 +72,7 @@ def _asking(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Ask
     from lite_sora.captioning.language import load_language_model
     from lite_sora.captioning.models import load_captioner
     from lite_sora.captioning.prompts import read_prompt
-    from lite_sora.compute import default_device
+    from lite_sora.processes import default_device
 
     try:
         one_picture = options.summarise or options.frames == 1

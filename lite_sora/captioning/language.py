@@ -18,7 +18,7 @@ def load_language_model(name: str, device: str | None = None, trust_remote_code:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lite_sora.compute import default_device
+    from lite_sora.processes import default_device
 
     device = device or default_device()
     if trust_remote_code:

@@ -16,7 +16,7 @@ from PIL import Image
 from lite_sora.captioning.answers import Answer, ModelError
 from lite_sora.captioning.families import FAMILIES, Family
 from lite_sora.captioning.processors import load_processor
-from lite_sora.compute import default_device
+from lite_sora.processes import default_device
 
 FPS = 2.0  # of the frames of a video, for models that read times: what most are trained at
 

@@ -12,7 +12,7 @@ from lite_sora.captioning.history import with_caption
 from lite_sora.captioning.quality import usable
 from lite_sora.data.clip import Clip, write_manifest
 from lite_sora.data.preview import sheet
-from lite_sora.files import write_whole
+from lite_sora.storage.files import write_whole
 
 SHOWN = 3  # clips, of those that are captioned and of those that are skipped
 CHANGED = "its file changed while others were captioned; run the same command again"

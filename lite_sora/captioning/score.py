@@ -20,13 +20,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lite_sora.compute import default_device
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.curation.similarity import FrameTextSimilarity, ModelError
 from lite_sora.data.clip import Clip, ManifestError, read_rows
-from lite_sora.data.toy import facts_of, mark_caption
 from lite_sora.data.video import ClipError
-from lite_sora.files import write_whole
+from lite_sora.processes import default_device
+from lite_sora.storage.files import write_whole
+from lite_sora.toy.sentences import facts_of, mark_caption
 
 LISTED = 20  # problems that are listed; of the others only the number is said
 WORD = re.compile("[\u3400-\u9fff]|[^\\W\u3400-\u9fff]+(?:['’][^\\W\u3400-\u9fff]+)*")

@@ -1,4 +1,4 @@
-"""Is a manifest fit to train on? `python -m lite_sora.data.clip check MANIFEST` reads every row and looks into every
+"""Is a manifest fit to train on? `python -m lite_sora.data.check MANIFEST` reads every row and looks into every
 video's header, lists what is wrong with line numbers, and draws what there is: durations, sizes, lengths of captions.
 """
 
@@ -133,11 +133,10 @@ def draw(findings: Findings, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m lite_sora.data.clip", description=__doc__)
-    command = parser.add_subparsers(required=True).add_parser("check", description=__doc__)
-    command.add_argument("manifest", type=Path)
-    command.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png beside the manifest)")
-    command.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
+    parser = argparse.ArgumentParser(prog="python -m lite_sora.data.check", description=__doc__)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png beside the manifest)")
+    parser.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
     options = parser.parse_args()
     try:
         findings = check(options.manifest, options.allow_outside)
@@ -148,3 +147,7 @@ def main() -> None:
     draw(findings, picture)
     print(f"picture: {picture}")
     sys.exit(1 if findings.problems else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -151,9 +151,3 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
     finally:
         part.unlink(missing_ok=True)
     return count
-
-
-if __name__ == "__main__":  # python -m lite_sora.data.clip check MANIFEST
-    from lite_sora.data.check import main
-
-    main()

@@ -1,9 +1,7 @@
-"""The transformers: DiT, U-ViT and SiT, from the layers that they share; and the published ones, as ours."""
+"""The transformers: DiT, U-ViT and SiT, from the layers that they share."""
 
 from lite_sora.denoisers import dit, uvit
 from lite_sora.denoisers.dit import DiT, DiTConfig
-from lite_sora.denoisers.inflate import inflate
-from lite_sora.denoisers.originals import from_original
 from lite_sora.denoisers.sit import SiT, SiTConfig
 from lite_sora.denoisers.uvit import UViT, UViTConfig
 
@@ -13,4 +11,4 @@ DENOISERS = {  # name: (network, its configuration, its sizes as (width, depth, 
     "sit": (SiT, SiTConfig, dit.SIZES),
 }
 
-__all__ = ["DENOISERS", "from_original", "inflate"]
+__all__ = ["DENOISERS"]

@@ -20,16 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lite_sora.denoisers.layers import (
-    Attention,
-    CrossAttention,
-    FeedForward,
-    TimeEmbedding,
-    make_norm,
-    modulate,
-)
 from lite_sora.denoisers.mmdit import JointBlock
-from lite_sora.denoisers.transformer import Text, TransformerConfig, VideoTransformer
+from lite_sora.denoisers.transformer import TransformerConfig, VideoTransformer
+from lite_sora.layers.blocks import Attention, CrossAttention, FeedForward, TimeEmbedding, make_norm, modulate
+from lite_sora.text.encoder import Text
 
 SIZES = {  # name: (width, depth, heads); S to XL as in table 1 of 2212.09748
     "toy": (128, 4, 4),

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.denoisers.layers import Attention, FeedForward, make_norm, modulate
+from lite_sora.layers.blocks import Attention, FeedForward, make_norm, modulate
 
 
 class JointBlock(nn.Module):

@@ -5,17 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lite_sora.denoisers.layers import MLPS, NORMS
-from lite_sora.denoisers.patches import patchify, positions_3d, rotations_3d, unpatchify
-
-
-@dataclass
-class Text:
-    """What a denoiser sees of captions: tokens (B, L, D), mask (B, L) true where there is a word, pooled (B, D)."""
-
-    tokens: Tensor
-    mask: Tensor
-    pooled: Tensor
+from lite_sora.layers.blocks import MLPS, NORMS
+from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, unpatchify
+from lite_sora.text.encoder import Text
 
 
 @dataclass

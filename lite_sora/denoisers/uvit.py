@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lite_sora.denoisers.layers import Block
-from lite_sora.denoisers.patches import sincos
-from lite_sora.denoisers.transformer import Text, TransformerConfig, VideoTransformer
+from lite_sora.denoisers.transformer import TransformerConfig, VideoTransformer
+from lite_sora.layers.blocks import Block
+from lite_sora.layers.patches import sincos
+from lite_sora.text.encoder import Text
 
 SIZES = {  # name: (width, depth, heads); S to H as in table 1 of 2209.12152
     "toy": (128, 5, 4),

@@ -17,11 +17,12 @@ from collections import defaultdict
 import numpy as np
 from tqdm import tqdm
 
-from lite_sora.compute import default_device
 from lite_sora.data.loading import to_frames
-from lite_sora.data.toy import CORNERS, Corner, Seen, combinations, draw, judge, prompt, random_scene
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.load import VideoModel, load_model, options_of
+from lite_sora.processes import default_device
+from lite_sora.toy.judge import Seen, judge
+from lite_sora.toy.world import CORNERS, Corner, combinations, draw, prompt, random_scene
 
 FACTS = ("shape", "colour", "motion", "all")
 

@@ -19,9 +19,9 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.losses import psnr, ssim
 from lite_sora.autoencoders.quantizers import perplexity
 from lite_sora.autoencoders.vq import VQAutoencoder
-from lite_sora.compute import default_device
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.processes import default_device
 
 COLLAPSED = 0.05  # the share of codes in use below which a codebook has collapsed
 

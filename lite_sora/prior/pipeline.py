@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.autoencoders.vq import VQAutoencoder
-from lite_sora.files import write_whole
-from lite_sora.pipeline import INSIDE, CheckpointError, folder_or_hub, need
 from lite_sora.prior.sampling import draw, guided
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
 from lite_sora.seeds import seed_of
-from lite_sora.text import TextEncoder
+from lite_sora.storage.files import write_whole
+from lite_sora.storage.runs import INSIDE, CheckpointError, folder_or_hub, need
+from lite_sora.text.encoder import TextEncoder
 
 HOW_TO_TRAIN_ONE = "train one with `python train.py autoencoder --kind vq`"
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.denoisers.layers import Block
-from lite_sora.denoisers.patches import positions_3d, rotations_3d
-from lite_sora.denoisers.transformer import Text
+from lite_sora.layers.blocks import Block
+from lite_sora.layers.patches import positions_3d, rotations_3d
+from lite_sora.text.encoder import Text
 
 
 @dataclass

@@ -20,14 +20,15 @@ from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_fram
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.video import write_gif
 from lite_sora.evaluation.reconstruction import clips_of, collapse, evaluate, measure, report
-from lite_sora.pipeline import CheckpointError
+from lite_sora.processes import join
 from lite_sora.seeds import normal, seed_of
-from lite_sora.training import distribution
+from lite_sora.storage.checkpoint import load_state, save_state
+from lite_sora.storage.runs import CheckpointError
 from lite_sora.training.autoencoder_settings import FRAMES, NETWORK_PARTS, AutoencoderSettings
-from lite_sora.training.checkpoint import load_state, save_state
 from lite_sora.training.loop import chosen_parts, data_name, new_folder, toy_manifest
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.muon import Muon
+from lite_sora.training.parallel import autocast, choose_precision, parallelize
 from lite_sora.training.steps import (
     OrderlyStop,
     TrainingError,
@@ -45,7 +46,7 @@ Autoencoder = KLAutoencoder | VQAutoencoder
 
 def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
     """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
-    processes = distribution.join(settings.device)
+    processes = join(settings.device)
     device = processes.device
     torch.manual_seed(settings.seed)
     state = None
@@ -83,7 +84,7 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
 
     # ---- model
     if settings.precision == "auto":
-        settings.precision = distribution.choose_precision(device)
+        settings.precision = choose_precision(device)
     model.to(device).train()
     if isinstance(perceptual, nn.Module):
         perceptual.to(device)
@@ -94,8 +95,8 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
         step = resume_optimizers(optimizers, state, folder, settings.steps)
         if discriminator:
             discriminator.load_state_dict(state["discriminator"])
-    parallel = distribution.parallelize(model, processes, settings.compile)
-    parallel_discriminator = distribution.parallelize(discriminator, processes, False) if discriminator else None
+    parallel = parallelize(model, processes, settings.compile)
+    parallel_discriminator = parallelize(discriminator, processes, False) if discriminator else None
     codebook = model.quantizer if isinstance(model, VQAutoencoder) else None
     pixels = {"l1": l1, "l2": l2}[settings.loss]
     penalty_weight = settings.kl_weight if settings.kind == "kl" else settings.commitment_weight
@@ -122,7 +123,7 @@ def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
             if step == 0 and isinstance(codebook, EMACodebook):
                 codebook.start_from(processes.gather(rows(first_latents(model, video))), chance)
 
-            with distribution.autocast(device, settings.precision):
+            with autocast(device, settings.precision):
                 outcome = parallel(video, noise)
             rebuilt = outcome.reconstruction.float()
             seen = perceptual(video, rebuilt)

@@ -7,7 +7,7 @@ from typing import Any
 from lite_sora.autoencoders import AUTOENCODERS
 from lite_sora.autoencoders.losses import PERCEPTUAL
 from lite_sora.autoencoders.vq import QUANTIZERS
-from lite_sora.data.toy import CORNERS
+from lite_sora.toy.world import CORNERS
 from lite_sora.training.settings import FREE_ON_RESUME, RunSettings, flag, read_flags
 
 FRAMES = {"kl": 9, "vq": 8}  # of a clip, by default

@@ -29,16 +29,17 @@ from lite_sora.captioning.small import (
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset, batches
 from lite_sora.data.preview import sheet
-from lite_sora.data.toy import facts_of, mark_caption
-from lite_sora.files import write_whole
-from lite_sora.pipeline import CheckpointError
+from lite_sora.processes import join
 from lite_sora.seeds import seed_of
-from lite_sora.training import distribution
+from lite_sora.storage.checkpoint import load_state, read_json, save_state
+from lite_sora.storage.files import write_whole
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.toy.sentences import facts_of, mark_caption
 from lite_sora.training.captioner_settings import CaptionerSettings
-from lite_sora.training.checkpoint import load_state, read_json, save_state
 from lite_sora.training.loop import new_folder, toy_manifest
 from lite_sora.training.metrics import Metrics, plot_curves
 from lite_sora.training.muon import Muon
+from lite_sora.training.parallel import autocast, choose_precision, parallelize
 from lite_sora.training.steps import (
     OrderlyStop,
     TrainingError,
@@ -54,7 +55,7 @@ from lite_sora.training.steps import (
 
 def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
     """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
-    processes = distribution.join(settings.device)
+    processes = join(settings.device)
     device = processes.device
     torch.manual_seed(settings.seed)
     state = None
@@ -80,7 +81,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
 
     # ---- model
     if settings.precision == "auto":
-        settings.precision = distribution.choose_precision(device)
+        settings.precision = choose_precision(device)
     if state:
         model, processor = open_folder(folder)
         model.load_state_dict(state["model"])
@@ -96,7 +97,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
     step, bad_steps = 0, 0
     if state:
         step = resume_optimizers(optimizers, state, folder, settings.steps)
-    parallel = distribution.parallelize(model, processes, settings.compile)
+    parallel = parallelize(model, processes, settings.compile)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
     prompts = {count: prompt(processor, count) for count in range(1, settings.frames + 1)}  # (P,) each
 
@@ -115,7 +116,7 @@ def train_captioner(settings: CaptionerSettings, given: dict) -> Path:
             frames = some_frames(settings, step)  # which of them, T
             pixels = to_pixels(batch.video[:, :, frames], device)  # (B, T, 3, H, W)
             targets = caption_ids(processor.tokenizer, batch.captions).to(device)  # (B, L)
-            with distribution.autocast(device, settings.precision):
+            with autocast(device, settings.precision):
                 logits = next_tokens(parallel, pixels, prompts[len(frames)].to(device), targets)  # (B, L, V)
             loss, right = caption_loss(logits, targets)  # (B,), (B,)
             loss.mean().backward()

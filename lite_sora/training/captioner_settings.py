@@ -4,7 +4,7 @@ run's training.json."""
 from dataclasses import dataclass
 from typing import Any
 
-from lite_sora.data.toy import CORNERS
+from lite_sora.toy.world import CORNERS
 from lite_sora.training.settings import FREE_ON_RESUME, RunSettings, flag, read_flags
 
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from lite_sora.data.loading import VideoDataset, to_model_range
 from lite_sora.data.video import ClipError
-from lite_sora.training.distribution import Processes
-from lite_sora.training.shards import Shards, digest, digest_of_weights
+from lite_sora.processes import Processes
+from lite_sora.storage.tensors import Shards, digest, digest_of_weights
 
 CLIPS_AT_ONCE = 16  # that are read before they are encoded
 PIXELS_AT_ONCE = 2**22  # in one go through the autoencoder, roughly: 4 clips of 16 × 256 × 256

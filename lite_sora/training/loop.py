@@ -19,20 +19,22 @@ from lite_sora.compute import known_peak, training_flops
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import Batch, TrainingOrder, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.preview import mosaic, sheet
-from lite_sora.data.toy import write_toy_dataset
 from lite_sora.data.video import write_gif
 from lite_sora.denoisers import DENOISERS
-from lite_sora.denoisers.transformer import Text
 from lite_sora.diffusion.objective import PRESETS
-from lite_sora.pipeline import CheckpointError, TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.processes import Processes, join
 from lite_sora.seeds import normal, seed_of, uniform
-from lite_sora.text import build_tokenizer
-from lite_sora.text_pretrained import PretrainedText
-from lite_sora.training import distribution
-from lite_sora.training.checkpoint import load_state, read_json, save_state
+from lite_sora.storage.checkpoint import load_state, read_json, save_state
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.cached import CachedTexts, cached_texts
+from lite_sora.text.encoder import Text, build_tokenizer
+from lite_sora.text.pretrained import PretrainedText
+from lite_sora.toy.dataset import write_toy_dataset
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import TIME_BINS, Metrics, loss_by_time, plot_curves
 from lite_sora.training.muon import Muon, split_parameters
+from lite_sora.training.parallel import autocast, averaging, choose_precision, parallelize
 from lite_sora.training.settings import NETWORK_PARTS, TrainSettings
 from lite_sora.training.steps import (
     OrderlyStop,
@@ -45,14 +47,13 @@ from lite_sora.training.steps import (
     set_rates,
     sheet_is_due,
 )
-from lite_sora.training.texts import CachedTexts, cached_texts
 
 
 def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
     """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line.
 
     `observe(step, model)` is called in the first process, with the averaged weights, when sample sheets are due."""
-    processes = distribution.join(settings.device)
+    processes = join(settings.device)
     torch.manual_seed(settings.seed)
     if settings.resume:
         folder = Path(settings.resume)
@@ -85,7 +86,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
 
     # ---- model
     if settings.precision == "auto":
-        settings.precision = distribution.choose_precision(processes.device)
+        settings.precision = choose_precision(processes.device)
     said = [clip.all_captions + (clip.original_captions if original else []) for clip in dataset.clips]
     said = list(chain.from_iterable(said))
     if not settings.resume:
@@ -100,7 +101,7 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
     if settings.resume:
         average.load_state_dict(state["average"])
         step = resume_optimizers(optimizers, state, folder, settings.steps)
-    parallel = distribution.parallelize(model, processes, settings.compile)
+    parallel = parallelize(model, processes, settings.compile)
 
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
     peak = known_peak(processes.device, settings.precision)
@@ -124,8 +125,8 @@ def train(settings: TrainSettings, given: dict, observe: Callable[[int, TextToVi
             parts = torch.arange(len(batch)).chunk(settings.accumulate)
             for number, part in enumerate(parts, 1):
                 inputs = training_inputs(model, batch, part.tolist(), settings, processes.device, texts)
-                with distribution.averaging(parallel, last=number == len(parts)):
-                    with distribution.autocast(processes.device, settings.precision):
+                with averaging(parallel, last=number == len(parts)):
+                    with autocast(processes.device, settings.precision):
                         loss = parallel(*inputs)  # (B,)
                     (loss.sum() / len(batch)).backward()
                 losses.append(loss.detach())
@@ -200,7 +201,7 @@ def data_name(settings: TrainSettings) -> str:
     return Path(settings.data).resolve().parent.name if settings.data else "toy"
 
 
-def new_folder(settings: TrainSettings, usual: str, processes: distribution.Processes) -> Path:
+def new_folder(settings: TrainSettings, usual: str, processes: Processes) -> Path:
     """The folder for a new run, `usual` where --out does not say; one that holds a run already is never written to."""
     folder, number = Path(settings.out or usual), 2
     if settings.out and (folder / "config.json").exists():
@@ -212,7 +213,7 @@ def new_folder(settings: TrainSettings, usual: str, processes: distribution.Proc
     return folder
 
 
-def toy_manifest(settings: TrainSettings, processes: distribution.Processes) -> Path:
+def toy_manifest(settings: TrainSettings, processes: Processes) -> Path:
     """The toy world on disk; written by the first process if it is not there yet. Twice as large as what is trained on,
     since yuv420p halves the resolution of colour."""
     corner = "" if settings.toy_corner == "default" else f"-{settings.toy_corner}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from lite_sora.files import write_whole
+from lite_sora.storage.files import write_whole
 
 TIME_BINS = 4  # the loss is also told apart by t: [0, 1/4), [1/4, 1/2), ...
 

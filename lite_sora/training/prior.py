@@ -15,14 +15,14 @@ from tqdm import tqdm
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, VideoDataset
-from lite_sora.pipeline import CheckpointError
 from lite_sora.prior.dataset import CodeDataset, encode_clips
 from lite_sora.prior.pipeline import TextToCodes, TextToCodesConfig, open_vq
 from lite_sora.prior.transformer import CodeTransformerConfig
+from lite_sora.processes import join
 from lite_sora.seeds import seed_of, uniform
-from lite_sora.text import build_tokenizer
-from lite_sora.training import distribution
-from lite_sora.training.checkpoint import load_state, read_json
+from lite_sora.storage.checkpoint import load_state, read_json
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.encoder import build_tokenizer
 from lite_sora.training.loop import (
     checkpoint,
     data_name,
@@ -34,6 +34,7 @@ from lite_sora.training.loop import (
     update_average,
 )
 from lite_sora.training.metrics import Metrics
+from lite_sora.training.parallel import autocast, choose_precision, parallelize
 from lite_sora.training.prior_settings import PriorSettings
 from lite_sora.training.steps import (
     OrderlyStop,
@@ -50,7 +51,7 @@ from lite_sora.training.steps import (
 
 def train_prior(settings: PriorSettings, given: dict) -> Path:
     """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
-    processes = distribution.join(settings.device)
+    processes = join(settings.device)
     device = processes.device
     torch.manual_seed(settings.seed)
     if settings.resume:
@@ -72,7 +73,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
 
     # ---- model
     if settings.precision == "auto":
-        settings.precision = distribution.choose_precision(device)
+        settings.precision = choose_precision(device)
     state = None
     if settings.resume:
         model, state = TextToCodes.from_pretrained(folder), load_state(folder)
@@ -88,7 +89,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
     if state:
         average.load_state_dict(state["average"])
         step = resume_optimizers(optimizers, state, folder, settings.steps)
-    parallel = distribution.parallelize(model, processes, settings.compile)
+    parallel = parallelize(model, processes, settings.compile)
 
     # ---- codes
     dataset, broken = encode_clips(model, open_videos(clips, manifest, settings), processes.first)
@@ -113,7 +114,7 @@ def train_prior(settings: PriorSettings, given: dict) -> Path:
 
             codes, ids = training_inputs(model, dataset, keys, settings.caption_dropout)
             torch.manual_seed(seed_of(settings.seed, "dropout", step, processes.rank))
-            with distribution.autocast(device, settings.precision):
+            with autocast(device, settings.precision):
                 losses = parallel(codes, ids)  # (B,), nats per code
             losses.mean().backward()
 

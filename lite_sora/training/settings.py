@@ -4,12 +4,12 @@ from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, Ra
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lite_sora.data.toy import CORNERS
 from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.dit import ATTENTIONS, CONDITIONINGS, WORDS
-from lite_sora.denoisers.layers import MLPS, NORMS
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.diffusion.objective import PRESETS
+from lite_sora.layers.blocks import MLPS, NORMS
+from lite_sora.toy.world import CORNERS
 
 
 def flag(default: Any, text: str, **more) -> Any:

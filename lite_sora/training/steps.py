@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lite_sora.training.distribution import Processes
+from lite_sora.processes import Processes
 from lite_sora.training.settings import RunSettings
 
 MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up

@@ -10,7 +10,7 @@ import torch
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import training_flops
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
-from lite_sora.text import build_tokenizer
+from lite_sora.text.encoder import build_tokenizer
 
 four, five = (8,) * 4, (16,) * 5
 conv = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}

@@ -11,7 +11,7 @@ from lite_sora.autoencoders.saved import save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.compute import training_flops
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
-from lite_sora.text import build_tokenizer
+from lite_sora.text.encoder import build_tokenizer
 
 
 def kl() -> KLAutoencoder:

@@ -17,11 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from lite_sora.compute import default_device, matmul_flops, training_flops
+from lite_sora.compute import matmul_flops, training_flops
 from lite_sora.denoisers.dit import SIZES
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
-from lite_sora.text import build_tokenizer
-from lite_sora.training.distribution import autocast
+from lite_sora.processes import default_device
+from lite_sora.text.encoder import build_tokenizer
+from lite_sora.training.parallel import autocast
 
 
 def step_seconds(

@@ -5,7 +5,7 @@ import pytest
 
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.quality import badness, marks, repeated_share, usable, whole_sentences
-from lite_sora.data.toy import captions, random_scene
+from lite_sora.toy.world import captions, random_scene
 
 GOOD = [
     "A red circle moves to the left.",

@@ -14,7 +14,7 @@ from conftest import ROOT
 from lite_sora.captioning import __main__ as command_line
 from lite_sora.captioning.prompts import read_prompt
 from lite_sora.data.clip import read_manifest
-from lite_sora.data.toy import write_toy_dataset
+from lite_sora.toy.dataset import write_toy_dataset
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from films import FPS, film
 
 from lite_sora.curation.duplicates import near, perceptual_hash, same
 from lite_sora.curation.operators import OPERATORS
-from lite_sora.data.toy import draw as draw_scene
-from lite_sora.data.toy import random_scene
 from lite_sora.data.video import read_frames, write_video
+from lite_sora.toy.world import draw as draw_scene
+from lite_sora.toy.world import random_scene
 
 LIMITS = OPERATORS["near_duplicates"].applied
 

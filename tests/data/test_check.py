@@ -117,7 +117,7 @@ def test_the_picture_shows_what_there_is(folder):
 
 def test_the_command(folder):
     def run(*arguments):
-        command = [sys.executable, "-m", "lite_sora.data.clip", "check", *map(str, arguments)]
+        command = [sys.executable, "-m", "lite_sora.data.check", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()})
 
     checked(folder, GOOD)

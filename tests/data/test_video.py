@@ -10,13 +10,7 @@ from av.stream import Disposition
 from PIL import Image, ImageOps
 
 from lite_sora.data import video
-from lite_sora.data.video import (
-    ClipError,
-    probe,
-    read_frames,
-    write_gif,
-    write_video,
-)
+from lite_sora.data.video import ClipError, probe, read_frames, write_gif, write_video
 
 FPS = 10
 

@@ -5,16 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from lite_sora.denoisers.dit import SIZES, DiT, DiTConfig, Surroundings
-from lite_sora.denoisers.layers import Attention, TimeEmbedding, modulate
-from lite_sora.denoisers.patches import (
-    patchify,
-    positions_3d,
-    rotate,
-    rotations_3d,
-    sincos,
-    unpatchify,
-)
-from lite_sora.denoisers.transformer import Text
+from lite_sora.layers.blocks import Attention, TimeEmbedding, modulate
+from lite_sora.layers.patches import patchify, positions_3d, rotate, rotations_3d, sincos, unpatchify
+from lite_sora.text.encoder import Text
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.dit import DiT, DiTConfig
-from lite_sora.denoisers.layers import CrossAttention, FeedForward
-from lite_sora.denoisers.patches import patchify, regroup, ungroup
 from lite_sora.denoisers.sit import SiT, SiTConfig
-from lite_sora.denoisers.transformer import Text
 from lite_sora.denoisers.uvit import UViT, UViTConfig
+from lite_sora.layers.blocks import CrossAttention, FeedForward
+from lite_sora.layers.patches import patchify, regroup, ungroup
+from lite_sora.text.encoder import Text
 
 VARIANTS = {
     "dit": ("dit", {}),

@@ -8,14 +8,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import (
-    MODE_SCALE,
-    PRESETS,
-    TIME_DENSITIES,
-    WEIGHTINGS,
-    Objective,
-    shift_time,
-)
+from lite_sora.diffusion.objective import MODE_SCALE, PRESETS, TIME_DENSITIES, WEIGHTINGS, Objective, shift_time
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import ROWS, SIGMA_DATA, T_MAX, T_MIN, target
 

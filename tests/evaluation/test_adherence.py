@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lite_sora.data.loading import to_model_range
-from lite_sora.data.toy import Corner, combinations, draw, prompt, random_scene
 from lite_sora.evaluation.adherence import measure, report, wilson
+from lite_sora.toy.world import Corner, combinations, draw, prompt, random_scene
 
 
 class Painter:

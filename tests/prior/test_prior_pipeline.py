@@ -9,10 +9,11 @@ from prior.tiny_prior import save_vq, tiny_model
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import open_folder, save_folder
 from lite_sora.load import load_model, options_of
-from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.pipeline import TextToVideo
 from lite_sora.prior.pipeline import TextToCodes, open_vq
 from lite_sora.prior.sampling import draw
 from lite_sora.seeds import seed_of
+from lite_sora.storage.runs import CheckpointError
 
 
 @pytest.fixture

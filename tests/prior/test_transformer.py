@@ -6,8 +6,8 @@ import pytest
 import torch
 from prior.tiny_prior import tiny_transformer
 
-from lite_sora.denoisers.transformer import Text
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
+from lite_sora.text.encoder import Text
 
 GRID = (2, 3, 4)  # 24 places
 

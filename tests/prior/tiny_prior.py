@@ -6,10 +6,10 @@ import torch
 from lite_sora.autoencoders.saved import TrainedAutoencoder, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.data.loading import to_model_range
-from lite_sora.data.toy import draw, random_scene
 from lite_sora.prior.pipeline import TextToCodes, TextToCodesConfig
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
-from lite_sora.text import build_tokenizer
+from lite_sora.text.encoder import build_tokenizer
+from lite_sora.toy.world import draw, random_scene
 
 
 def tiny_transformer(codes: int = 10) -> CodeTransformer:

@@ -16,11 +16,11 @@ from lite_sora.autoencoders.quantizers import EMACodebook
 from lite_sora.data.clip import read_manifest, write_manifest
 from lite_sora.data.loading import VideoDataset, batches, to_model_range
 from lite_sora.evaluation.reconstruction import evaluate
-from lite_sora.pipeline import CheckpointError
+from lite_sora.storage.checkpoint import load_state
+from lite_sora.storage.runs import CheckpointError
 from lite_sora.training import autoencoder
 from lite_sora.training.autoencoder import TrainingError, train_autoencoder
 from lite_sora.training.autoencoder_settings import parse
-from lite_sora.training.checkpoint import load_state
 from lite_sora.training.metrics import read_lines
 
 KL = "--frames 7 --channels 8 --latent-channels 4"

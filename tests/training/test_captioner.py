@@ -18,12 +18,12 @@ from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.models import load_captioner
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.data.loading import VideoDataset
-from lite_sora.data.toy import SHAPES
-from lite_sora.pipeline import CheckpointError
+from lite_sora.storage.checkpoint import load_state
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.toy.world import SHAPES
 from lite_sora.training import captioner
 from lite_sora.training.captioner import split_clips, train_captioner
 from lite_sora.training.captioner_settings import CaptionerSettings, parse
-from lite_sora.training.checkpoint import load_state
 from lite_sora.training.loop import TrainingError
 from lite_sora.training.metrics import read_lines
 

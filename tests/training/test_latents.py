@@ -19,11 +19,11 @@ from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import VideoDataset, to_model_range
 from lite_sora.data.video import write_video
 from lite_sora.pipeline import TextToVideo
-from lite_sora.training import shards
-from lite_sora.training.distribution import Processes
+from lite_sora.processes import Processes
+from lite_sora.storage import tensors
+from lite_sora.storage.tensors import Shards, digest_of_weights
 from lite_sora.training.latents import cached_latents, entry_names
 from lite_sora.training.loop import TrainingError
-from lite_sora.training.shards import Shards, digest_of_weights
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -145,7 +145,7 @@ def test_a_clip_without_a_caption_is_left_out_also_where_its_latents_are_there(w
 
 
 def test_shards_in_parts_and_a_broken_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD_BYTES", 100)
+    monkeypatch.setattr(tensors, "SHARD_BYTES", 100)
     with Shards(tmp_path) as store:
         for number in range(10):
             store.add(f"n{number}", torch.full((10,), float(number)))

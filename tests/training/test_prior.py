@@ -21,10 +21,10 @@ from lite_sora.data.clip import read_manifest, write_manifest
 from lite_sora.data.loading import VideoDataset, to_model_range
 from lite_sora.evaluation.adherence import measure
 from lite_sora.load import load_model
-from lite_sora.pipeline import CheckpointError
 from lite_sora.prior.dataset import encode_clips
 from lite_sora.prior.pipeline import TextToCodes
-from lite_sora.training.checkpoint import load_state
+from lite_sora.storage.checkpoint import load_state
+from lite_sora.storage.runs import CheckpointError
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.prior import TrainingError, train_prior
 from lite_sora.training.prior_settings import parse

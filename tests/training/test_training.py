@@ -14,9 +14,10 @@ from conftest import ROOT, run_train, tiny_flags
 
 from lite_sora.data.clip import ManifestError
 from lite_sora.diffusion.objective import PRESETS
-from lite_sora.pipeline import CheckpointError, TextToVideo
+from lite_sora.pipeline import TextToVideo
+from lite_sora.storage.checkpoint import load_state, save_state
+from lite_sora.storage.runs import CheckpointError
 from lite_sora.training import loop
-from lite_sora.training.checkpoint import load_state, save_state
 from lite_sora.training.loop import learning_rate
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.settings import TrainSettings

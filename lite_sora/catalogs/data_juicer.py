@@ -1,0 +1,131 @@
+"""Data-Juicer's JSONL, in both directions (2309.02033, DJ-SORA).
+
+A sample is {"text": "<__dj__video> a caption <|__dj__eoc|>", "videos": ["videos/a.mp4"], …}: the text is cut into
+chunks by the end-of-chunk token, and the k-th video token stands for videos[k]. Paths are relative to the file's own
+folder. There are no start and end: Data-Juicer sees whole files. Measured numbers stand in "__dj__stats__", one for
+each video.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+
+from lite_sora.catalogs.rows import Entry, entries, jsonl_rows
+from lite_sora.catalogs.values import Unusable, digest, seconds, split_name
+from lite_sora.data.clip import Clip, read_manifest
+
+VIDEO, END = "<__dj__video>", "<|__dj__eoc|>"
+OTHER_TOKENS = ("<__dj__image>", "<__dj__audio>")
+STATS = {  # ours: (theirs, factor) where both mean the same; their motion score is in pixels, and theirs alone
+    "duration": ("video_duration", 1),
+    "width": ("video_width", 1),
+    "height": ("video_height", 1),
+    "aesthetic": ("video_frames_aesthetics_score", 0.1),  # LAION's scale of 1 to 10, theirs of 0 to 1
+}
+
+
+def read(path: Path, language: str | None = None, split: str | None = None) -> Iterator[Entry]:
+    """One clip for each video of each chunk. Keys that `write` adds are read back; a sample without "id" gets one from
+    its video and its caption, so that it does not depend on the order."""
+
+    def clips(row: dict) -> Iterator[Clip]:
+        videos, content = row.get("videos"), row.get("text")
+        if not isinstance(videos, list) or not videos or not all(isinstance(video, str) and video for video in videos):
+            raise Unusable('no "videos"')
+        if not isinstance(content, str):
+            raise Unusable('no "text"')
+        if VIDEO not in content and len(videos) == 1:
+            content = VIDEO + content.replace(END, " ")
+        if content.count(VIDEO) != len(videos):
+            raise Unusable("not as many video tokens as videos", f"{content.count(VIDEO)} for {len(videos)}")
+        place = 0
+        for chunk in content.split(END):
+            for _ in range(chunk.count(VIDEO)):
+                yield _clip(row, videos, place, _words(chunk), language, split)
+                place += 1
+
+    return entries(jsonl_rows(path), clips)
+
+
+def _words(chunk: str) -> str:
+    for token in (VIDEO, *OTHER_TOKENS):
+        chunk = chunk.replace(token, " ")
+    return " ".join(chunk.split())
+
+
+def _clip(row: dict, videos: list[str], place: int, caption: str, language: str | None, split: str | None) -> Clip:
+    video, name = videos[place], row.get("id")
+    if isinstance(name, (str, int)) and str(name):
+        name = f"{name}-{place}" if len(videos) > 1 else str(name)
+    else:
+        name = f"{PurePosixPath(video).stem}-{digest(video, caption)}"
+    captions = row.get("captions")
+    captions = [one for one in captions if isinstance(one, str)] if isinstance(captions, list) else []
+    start, end = (None if row.get(key) is None else seconds(row[key]) for key in ("start", "end"))
+    known = {key: row[key] if isinstance(row.get(key), str) else None for key in ("language", "split", "source")}
+    return Clip(
+        name,
+        video,
+        caption,
+        [caption, *captions] if captions else [],
+        start,
+        end,
+        language or known["language"],
+        split or split_name(known["split"]),
+        known["source"],
+        _stats(row, place, len(videos)),
+    )
+
+
+def _stats(row: dict, place: int, count: int) -> dict:
+    """Numbers under our names where there are such, and under theirs else."""
+    stats = dict(row["stats"]) if isinstance(row.get("stats"), dict) else {}
+    ours = {theirs: (name, factor) for name, (theirs, factor) in STATS.items()}
+    measured = row.get("__dj__stats__")
+    for theirs, values in (measured if isinstance(measured, dict) else {}).items():
+        value = values[place] if isinstance(values, list) and len(values) == count else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            name, factor = ours.get(theirs, (theirs, 1))
+            stats[name] = value if factor == 1 else round(value / factor, 9)
+    return stats
+
+
+def write(manifest: Path, out: Path) -> tuple[int, int]:
+    """Writes a manifest as Data-Juicer's JSONL, and returns how many samples, and how many of them are windows (start,
+    end) of a longer file: of those Data-Juicer would see the whole. The file appears whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part, samples, windows = out.with_name(out.name + ".part"), 0, 0
+    prefix = os.path.relpath(manifest.parent.resolve(), out.parent.resolve())
+    with part.open("w", encoding="utf-8") as lines:
+        for clip in read_manifest(manifest, allow_outside=True):  # no video is opened here
+            windows += clip.start is not None or clip.end is not None
+            samples += 1
+            lines.write(json.dumps(_sample(clip, prefix), ensure_ascii=False) + "\n")
+    os.replace(part, out)
+    return samples, windows
+
+
+def _sample(clip: Clip, prefix: str) -> dict:
+    sample = {
+        "text": f"{VIDEO} {clip.all_captions[0]} {END}",
+        "videos": [os.path.normpath(os.path.join(prefix, clip.video)).replace(os.sep, "/")],
+        "id": clip.id,
+    }
+    for key in ("captions", "start", "end", "language", "split", "source"):
+        if getattr(clip, key) not in (None, []):
+            sample[key] = getattr(clip, key)
+    stats, theirs = dict(clip.stats), {}
+    if clip.start is None and clip.end is None:  # of a window they would be said of the whole file
+        for name, (key, factor) in STATS.items():
+            if isinstance(stats.get(name), (int, float)):
+                theirs[key] = [stats.pop(name) * factor]
+        width, height = (round(theirs.get(key, [0])[0]) for key in ("video_width", "video_height"))
+        if width and height:
+            theirs["video_aspect_ratios"] = [str(Fraction(width, height))]
+    if stats:
+        sample["stats"] = stats
+    if theirs:
+        sample["__dj__stats__"] = theirs
+    return sample

@@ -1,0 +1,296 @@
+"""Which variant wins? Trains several on the toy world under equal compute and compares them on equal terms.
+
+    python -m lite_sora.experiments.compare --variants dit,uvit,sit --seeds 3 --steps 400
+    python -m lite_sora.experiments.compare --variants "dit:objective=v,dit:objective=v,rope=false" --budget 60s
+
+Every variant sees the same clips, times' random numbers and noise in the same order, and gets the same `--flops`, the
+same `--budget` of seconds (measured beforehand, so that its learning rate ends in time) or as many FLOPs as `--steps`
+of the first variant take. Equal terms: all are sampled with DDIM at the same noise levels, and judged by prompt
+adherence and by the error of the clean video that they believe in (`x0_error.py`). A variant is a preset (`VARIANTS`)
+or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it goes on where it stopped.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from lite_sora.compute import training_flops
+from lite_sora.data.clip import ManifestError, read_manifest
+from lite_sora.data.loading import to_frames
+from lite_sora.data.preview import sheet
+from lite_sora.diffusion.grids import time_grid
+from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.path import PATHS
+from lite_sora.evaluation.adherence import measure
+from lite_sora.evaluation.x0_error import x0_error
+from lite_sora.experiments.report import write_report
+from lite_sora.pipeline import TextToVideo
+from lite_sora.processes import Processes, default_device, join, leave
+from lite_sora.storage.checkpoint import read_json
+from lite_sora.storage.files import write_whole
+from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.encoder import build_tokenizer
+from lite_sora.text.pretrained import TextError
+from lite_sora.toy.sentences import facts_of
+from lite_sora.training.loop import TrainingError, longest_caption, make_optimizers, model_config, toy_manifest, train
+from lite_sora.training.metrics import read_lines
+from lite_sora.training.parallel import autocast, choose_precision
+from lite_sora.training.settings import TrainSettings, parse
+
+VARIANTS = {
+    "dit": {"denoiser": "dit", "objective": "ddpm"},  # as published: 2212.09748
+    "uvit": {"denoiser": "uvit", "objective": "ddpm"},  # 2209.12152
+    "sit": {"denoiser": "sit", "objective": "sit"},  # 2401.08740
+} | {name: {"denoiser": "dit", "objective": name} for name in PRESETS if name != "sit"}
+
+SAMPLER_STEPS, SAMPLER_SHIFT = 12, 6.0  # noise levels of the default run's sampler
+GUIDANCE = 1.5
+CURVE_CLIPS = 32  # videos of seen, and as many of held-out combinations, at each point of a curve
+PROMPTS = ("a red circle moving right", "a green square moving up")
+
+
+class CompareError(ValueError):
+    """A comparison that cannot be made as asked; the message says why."""
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def parse_variants(text: str) -> dict[str, list[str]]:
+    """ "dit,uvit:objective=v,rope=false" → {name: flags of train.py}. A part without ":" that has a "=" belongs to the
+    variant before it."""
+    variants: dict[str, list[str]] = {}
+    for part in re.split(r",(?![^,:]*=[^,:]*(?:,|$))", text):
+        name = part.strip()
+        preset, _, changes = name.partition(":")
+        if preset not in VARIANTS:
+            raise CompareError(f"--variants: {preset!r} is not one of {', '.join(VARIANTS)}")
+        options = dict(VARIANTS[preset])
+        for change in filter(None, changes.split(",")):
+            key, equals, value = change.partition("=")
+            key = key.strip().replace("-", "_")
+            if not equals or key not in TrainSettings.__dataclass_fields__:
+                raise CompareError(f"--variants: {change!r} in {name!r} is no flag=value of train.py")
+            options[key] = value.strip()
+        if folder_of(name) in map(folder_of, variants):
+            raise CompareError(f"--variants: {name!r} is there twice, or only a sign apart from another")
+        variants[name] = [word for key, value in options.items() for word in (f"--{key}", *value.split())]
+    return variants
+
+
+def folder_of(variant: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", variant)
+
+
+def make_plan(old: dict | None, variants: dict[str, list[str]], options: argparse.Namespace) -> dict:
+    """{"terms": what must stay the same, "total_flops", "variants": {name: {"flags", "flops" a step, "parameters",
+    "steps"}}}: everyone's share of the same compute. Variants may join a comparison later, its terms stay."""
+    terms = {"flops": options.flops, "steps": options.steps, "budget": options.budget, "flags": options.flags}
+    if old and old["terms"] != terms:
+        raise CompareError(f"{options.out} compares on other terms, {old['terms']}; choose another --out")
+    plan = old or {"terms": terms, "total_flops": options.flops, "variants": {}}
+    for name, flags in variants.items():
+        if name in plan["variants"]:
+            continue
+        settings = parse([*flags, *options.flags], "a variant")[0]
+        clips = list(read_manifest(manifest_of(settings), settings.allow_outside))
+        model = TextToVideo(model_config(settings), build_tokenizer(clip.caption for clip in clips))
+        words = longest_caption(model, clips)
+        flops = settings.batch_size * training_flops(model, model.latent_shape(), words)
+        row = {"flags": flags, "flops": flops, "parameters": sum(p.numel() for p in model.denoiser.parameters())}
+        plan["total_flops"] = plan["total_flops"] or options.steps * flops
+        row["steps"] = int(plan["total_flops"] / flops)
+        if options.budget:
+            row["steps"] = int(options.budget / step_seconds(model, settings, words))
+        if row["steps"] < 10:
+            raise CompareError(f"the budget is {row['steps']} steps of {name} only; give more")
+        plan["variants"][name] = row
+    return plan
+
+
+def manifest_of(settings: TrainSettings) -> Path:
+    """What a variant learns from, and what is held out there."""
+    if settings.data:
+        return Path(settings.data)
+    return toy_manifest(settings, Processes(0, 1, torch.device("cpu")))
+
+
+def step_seconds(model: TextToVideo, settings: TrainSettings, words: int, tries: int = 6) -> float:
+    """The median time of a forward and backward pass of a batch and an optimiser step, on this machine as it is now."""
+    device = torch.device(settings.device or default_device())
+    precision = choose_precision(device) if settings.precision == "auto" else settings.precision
+    model.to(device)
+    optimizers = make_optimizers(model, settings)
+    x = torch.randn(settings.batch_size, *model.latent_shape(), device=device)
+    t, ids = torch.rand(len(x), device=device), torch.ones(len(x), words, dtype=torch.long, device=device)
+    seconds = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        with autocast(device, precision):
+            loss = model(x, x, t, ids).mean()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        model.zero_grad()
+        loss.item()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[tries // 2]
+
+
+# ---------------------------------------------------------------- one run
+
+
+def same_times(model: TextToVideo) -> torch.Tensor:
+    """The sampler's times: the same noise levels for every path, so that DDIM takes the same steps with all of them."""
+    linear = time_grid(SAMPLER_STEPS, SAMPLER_SHIFT)
+    times = PATHS[model.objective.path].time_at(PATHS["linear"].log_snr(linear))
+    times[0], times[-1] = 1.0, 0.0
+    return times
+
+
+def evaluate(model: TextToVideo, manifest: Path, corner: str, clips: int) -> dict:
+    """Adherence (seen and held-out, 0 to 1), diversity of position, and the error of the clean video: the geometric
+    mean over noise levels, so that each counts alike, however large errors are there."""
+    sampling = {"sampler": "ddim", "times": same_times(model), "guidance": GUIDANCE}
+    result = measure(model, corner, clips, **sampling)
+    errors = x0_error(model, manifest)
+    return {
+        "seen": result["seen"]["all"]["accuracy"],
+        "held-out": result["held-out"]["all"]["accuracy"],
+        "facts": {fact: result["seen"][fact]["accuracy"] for fact in ("shape", "colour", "motion")},
+        "diversity": result["diversity"]["position"],
+        "x0_error": math.exp(sum(math.log(error) for error in errors) / len(errors)),
+        "x0_errors": errors,
+    }
+
+
+def train_variant(name: str, row: dict, seed: int, folder: Path, options: argparse.Namespace) -> None:
+    """Trains one variant with one seed, or what is left of it; curve.jsonl gets `--points` points on the way, and
+    result.json the end."""
+
+    def observe(step: int, model: TextToVideo) -> None:
+        lines = read_lines(folder / "metrics.jsonl")
+        seconds = sum(settings.batch_size / line["clips_per_second"] for line in lines)
+        point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
+        point |= evaluate(model, manifest_of(settings), settings.toy_corner, CURVE_CLIPS)
+        with (folder / "curve.jsonl").open("a") as file:
+            file.write(json.dumps(point) + "\n")
+
+    every = str(-(-row["steps"] // options.points))
+    flags = [*row["flags"], *options.flags, "--steps", str(row["steps"]), "--seed", str(seed), "--out", str(folder)]
+    flags += ["--adherence_clips", "0", "--sample_every", every, "--checkpoint_every", every]
+    settings, given = parse(flags, "a variant")
+    done = read_lines(folder / "metrics.jsonl")
+    if (folder / "config.json").exists():  # there is a checkpoint
+        given = {"resume": str(folder)}
+        settings = replace(settings, **given)
+    if not settings.resume or done[-1]["step"] < row["steps"]:
+        train(settings, given, observe)
+        if read_lines(folder / "metrics.jsonl")[-1]["step"] < row["steps"]:
+            raise KeyboardInterrupt  # which train took as a wish to end in an orderly way
+    if first_process():
+        model = TextToVideo.from_pretrained(folder, settings.device or default_device())
+        result = {"variant": name, "seed": seed}
+        result |= evaluate(model, manifest_of(settings), settings.toy_corner, options.clips)
+        frames = to_frames(model.generate(list(PROMPTS), seeds=[0, 0], sampler="ddim", times=same_times(model)))
+        for number, prompt_frames in enumerate(frames):
+            sheet([prompt_frames], [PROMPTS[number]]).save(folder / f"prompt-{number}.png")
+        write_whole(folder / "result.json", lambda path: path.write_text(json.dumps(result, indent=2) + "\n"))
+
+
+def first_process() -> bool:
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None:
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    processes = join(options.device)
+    path = out / "plan.json"
+    if processes.first:
+        plan = make_plan(read_json(path) if path.exists() else None, variants, options)
+        write_whole(path, lambda path: path.write_text(json.dumps(plan, indent=2) + "\n"))
+    processes.wait()
+    plan = json.loads(path.read_text())
+
+    runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
+    runs = runs[options.part[0] :: options.part[1]]
+    for name, seed in tqdm(runs, desc="comparing", unit="run", disable=not first_process()):
+        folder = out / folder_of(name) / f"seed-{seed}"
+        if not (folder / "result.json").exists():
+            train_variant(name, plan["variants"][name], seed, folder, options)
+        if first_process() and options.part[0] == 0:
+            write_report(out, plan)
+    leave()
+    if first_process():
+        write_report(out, plan)  # again, since another part may have ended before
+
+
+def seconds(text: str) -> float:
+    """ "90", "90s", "5m" or "2h" → seconds."""
+    found = re.fullmatch(r"([\d.]+)([smh]?)", text)
+    if not found:
+        raise ValueError
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def part(text: str) -> tuple[int, int]:
+    number, of = (int(value) for value in text.split("/"))
+    if not 1 <= number <= of:
+        raise ValueError
+    return number - 1, of
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Any other flag goes to every variant, as to train.py."
+    )
+    parser.add_argument(
+        "--variants", default="dit,uvit,sit", help="presets, or preset:flag=value,…; with commas between"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")
+    terms = parser.add_mutually_exclusive_group()
+    terms.add_argument("--steps", type=int, default=400, help="as many FLOPs as so many steps of the first variant")
+    terms.add_argument("--flops", type=float, help="FLOPs of each run")
+    terms.add_argument("--budget", type=seconds, help="seconds of training of each run, like 60s or 5m")
+    parser.add_argument("--points", type=int, default=4, help="points of each curve")
+    parser.add_argument("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder; if there is one, it goes on")
+    parser.add_argument(
+        "--part", type=part, default=(0, 1), help="K/N: every N-th run from the K-th, to start N at once"
+    )
+    parser.add_argument("--device", help="cuda, mps or cpu")
+    options, options.flags = parser.parse_known_args()
+    for name in ("seeds", "steps", "points", "clips"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    try:
+        variants = parse_variants(options.variants)
+        for name, flags in variants.items():
+            settings = parse([*flags, *options.flags], name)[0]
+            model_config(settings)  # what does not fit together is said before anything is trained
+            if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
+                raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
+        compare(variants, options)
+    except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
+        sys.exit(f"compare: {error}")
+    except KeyboardInterrupt:
+        sys.exit("compare: stopped; the same command goes on from the last checkpoint")
+    if first_process():
+        print((options.out / "README.md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Which processes train together, and on which devices.
+
+`torchrun --nproc-per-node 2 train.py` starts two processes; torch.distributed carries tensors between them.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def default_device() -> str:
+    """cuda where there is one, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all that train together; one of one, unless torchrun started it."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """True in the one process that prints and writes."""
+        return self.rank == 0
+
+    def gather(self, values: Tensor) -> Tensor:
+        """All processes' values (N,) one after another, (world * N,), in each of them."""
+        if self.world == 1:
+            return values
+        rows = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(rows, values.contiguous())
+        return torch.cat(rows)
+
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """All processes' texts, in each of them."""
+        if self.world == 1:
+            return texts
+        lists = [None] * self.world
+        dist.all_gather_object(lists, texts)
+        return [text for texts in lists for text in texts]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def join(device: str | None) -> Processes:
+    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end."""
+    device = device or default_device()
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        return Processes(0, 1, torch.device(device))
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():  # a second run in the same processes
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return Processes(dist.get_rank(), world, torch.device(device))
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,118 @@
+"""Captions → tokens → embeddings by a pretrained CLIP (2103.00020) or T5 (1910.10683), which stays as it is.
+
+The empty caption, which has only the tokenizer's start or end token, is the null condition here as well.
+"""
+
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from lite_sora.text.encoder import Text, pool, token_ids
+
+PRETRAINED = {  # what a model's config.json says that it is: the class of transformers that is its text encoder
+    "clip": "CLIPTextModel",
+    "clip_text_model": "CLIPTextModel",
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
+
+
+class TextError(ValueError):
+    """A text model that cannot be loaded; the message says what to do."""
+
+
+class PretrainedText:
+    """Any CLIP or T5 of the transformers library, by folder or hub id, with its tokenizer. It is frozen, and a plain
+    object: a model that is told its embeddings neither trains it nor saves it, and refers to it by name. Weights are
+    loaded when the first caption comes.
+
+    Embeddings are normalised, each token to mean 0 and variance 1, as those of `TextEncoder`: models differ in the
+    scale of their activations, and a denoiser should start alike with each (Sana, 2410.10629, has a norm there too).
+    Captions longer than `length` tokens, or than the model can read, are cut off."""
+
+    def __init__(self, name: str, length: int = 256):
+        from transformers import AutoConfig, AutoTokenizer
+
+        self.name = name
+        config = self._load(AutoConfig)
+        if config.model_type not in PRETRAINED:
+            raise TextError(
+                f"{name} is a {config.model_type} model; only these encode captions here: {', '.join(PRETRAINED)}"
+            )
+        self._class = PRETRAINED[config.model_type]
+        config = getattr(config, "text_config", config)  # of a whole CLIP
+        self.width, self.length = config.hidden_size, min(length, getattr(config, "max_position_embeddings", length))
+        tokenizer = self._load(AutoTokenizer)
+        self.unknown = tokenizer.unk_token
+        self.tokenizer: Tokenizer = tokenizer.backend_tokenizer
+        self.tokenizer.enable_truncation(self.length)
+        self.tokenizer.no_padding()
+        if self.tokenizer.get_vocab_size() < config.vocab_size / 2:  # transformers makes an empty one where it has none
+            raise TextError(
+                f"{name} has no tokenizer that fits, only one of {self.tokenizer.get_vocab_size()} of its model's "
+                f"{config.vocab_size} tokens; put its tokenizer files (tokenizer.json, tokenizer_config.json) there"
+            )
+        if not self.tokenizer.encode("").ids:
+            raise TextError(
+                f"the tokenizer of {name} adds no start or end token, so the empty caption would be nothing"
+            )
+
+    def _load(self, kind: type, **options):
+        try:
+            return kind.from_pretrained(self.name, trust_remote_code=False, **options)
+        except Exception as error:  # transformers and the hub raise many kinds
+            reason = str(error).strip().partition("\n")[0]
+            raise TextError(
+                f"{self.name}: {kind.__name__} finds nothing that it can load ({reason}). Name a folder with a model's "
+                "config.json, .safetensors and tokenizer files, or a hub id while there is a network; `hf download "
+                "<id> --local-dir <folder>` fetches one"
+            ) from error
+
+    @cached_property
+    def model(self) -> nn.Module:
+        import transformers
+
+        kind = getattr(transformers, self._class)
+        model, report = self._load(kind, use_safetensors=True, output_loading_info=True)
+        if missing := report["missing_keys"]:
+            raise TextError(f"{self.name}: its weights are not those of a {self._class}; {min(missing)} is missing")
+        return model.eval().requires_grad_(False)
+
+    def __deepcopy__(self, memo: dict) -> "PretrainedText":
+        return self  # frozen: a copy of the model, such as its average, shares it
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token ids (B, L), padded with -1 to the longest caption of the batch: no id, since CLIP's padding is its end
+        token, and T5's may be anything."""
+        return token_ids(self.tokenizer, captions, padding=-1)
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor) -> Text:
+        """Text of token ids (B, L), in float32: the last hidden states, and CLIP's own pooled output, or the mean."""
+        mask = ids >= 0  # (B, L)
+        if ids.is_meta:  # FLOPs are being counted, of what is trained
+            tokens = torch.empty(*ids.shape, self.width, device="meta")
+            return Text(tokens, mask, tokens[:, 0])
+        with torch.autocast(ids.device.type, enabled=False):  # the same in training as in generation
+            out = self.model.to(ids.device)(input_ids=ids.clamp(min=0), attention_mask=mask.long())
+        tokens = out.last_hidden_state.float()  # (B, L, D)
+        pooled = out.pooler_output.float() if "pooler_output" in out else pool(tokens, mask)  # (B, D)
+        tokens, pooled = (F.layer_norm(h, h.shape[-1:]) for h in (tokens, pooled))
+        return Text(tokens, mask, pooled)
+
+    def encode(self, captions: list[str], device: torch.device | str = "cpu") -> list[tuple[Tensor, Tensor]]:
+        """(tokens (L, D), pooled (D)) of each caption, to be kept; `stack` makes a batch of them."""
+        text = self(self.tokenize(captions).to(device))
+        return [(h[mask], pooled) for h, mask, pooled in zip(text.tokens, text.mask, text.pooled, strict=True)]
+
+
+def stack(captions: list[tuple[Tensor, Tensor]]) -> Text:
+    """Text of B captions that were encoded one by one, (tokens (L, D), pooled (D)) each, padded to the longest."""
+    tokens, pooled = zip(*captions, strict=True)
+    mask = [torch.ones(len(h), dtype=torch.bool, device=h.device) for h in tokens]
+    tokens, mask = (nn.utils.rnn.pad_sequence(rows, batch_first=True) for rows in (tokens, mask))
+    return Text(tokens, mask, torch.stack(pooled))

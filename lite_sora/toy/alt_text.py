@@ -1,0 +1,91 @@
+"""The toy world as the web would caption it: short, incidental, now and then wrong.
+
+    python -m lite_sora.toy.alt_text data/toy/manifest.jsonl --out data/toy/alt-text.jsonl
+
+What stands beside videos on the web says little of what they show (DALL-E 3, section 2.1, calls it the reason why
+text-to-image models do not follow prompts). This writes a copy of a toy manifest with such captions, so that one can
+see what they do to a model, and what captioning the clips again does for it. With --plain, the copy has the one
+plain true caption instead: the best that can be had.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lite_sora.data.clip import Clip, ManifestError, read_manifest, write_manifest
+from lite_sora.toy.sentences import facts_of
+from lite_sora.toy.world import COLOURS, SHAPES
+
+NOTHING = (
+    "video {number}",
+    "clip {number} final",
+    "my animation",
+    "funny shapes",
+    "for sale",
+    "untitled",
+    "watch this",
+)
+KINDS = {  # of alt-text, and their shares
+    "nothing": 0.25,  # of what is to be seen
+    "shape or colour": 0.30,
+    "shape and colour": 0.25,
+    "wrong": 0.10,  # a shape and a colour, one of which is another's
+    "true": 0.10,  # the whole caption, with the motion
+}
+
+
+def alt_text(shape: str, colour: str, caption: str, rng: np.random.Generator) -> str:
+    """What the web might say of a clip with this shape and colour, whose true caption is `caption`."""
+    kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+    if kind == "true":
+        return caption
+    if kind == "nothing":
+        return str(rng.choice(NOTHING)).format(number=rng.integers(10, 100))
+    if kind == "shape or colour":
+        return str(rng.choice([f"{shape} animation", f"something {colour}"]))
+    if kind == "wrong":
+        if rng.random() < 0.5:
+            shape = str(rng.choice([other for other in SHAPES if other != shape]))
+        else:
+            colour = str(rng.choice([other for other in COLOURS if other != colour]))
+    return f"{colour} {shape}"
+
+
+def with_alt_text(clips: Iterator[Clip], plain: bool = False, seed: int = 0) -> Iterator[Clip]:
+    """The clips of a toy manifest with alt-text, or with the plain caption. Raises ManifestError for one that is not
+    of the toy world."""
+    for number, clip in enumerate(clips):
+        facts = facts_of(clip)
+        if not facts:
+            raise ManifestError(f"clip {clip.id!r} is not of the toy world: nobody knows what it shows")
+        shape, colour, _ = facts[0]
+        text = alt_text(shape, colour, clip.caption, np.random.default_rng([seed, number]))
+        yield replace(clip, caption=clip.caption if plain else text, captions=[])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("manifest", type=Path, help="of the toy world")
+    parser.add_argument("--out", type=Path, required=True, help="the new manifest, in the same folder")
+    parser.add_argument("--plain", action="store_true", help="the plain true caption instead")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if options.seed < 0:
+        parser.error(f"--seed must be at least 0, not {options.seed}")
+    if options.out.resolve().parent != options.manifest.resolve().parent:
+        parser.error(f"--out {options.out} must lie beside {options.manifest}: videos are named relative to it")
+    if options.out.resolve() == options.manifest.resolve():
+        parser.error("--out would replace the manifest that it is made from; choose another name")
+    try:
+        count = write_manifest(options.out, with_alt_text(read_manifest(options.manifest), options.plain, options.seed))
+    except ManifestError as error:
+        sys.exit(f"alt_text: {error}")
+    print(f"{count} clips → {options.out}")
+
+
+if __name__ == "__main__":
+    main()
