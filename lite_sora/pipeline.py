@@ -20,9 +20,9 @@ from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.grids import GRIDS
 from lite_sora.diffusion.guidance import guided
-from lite_sora.diffusion.objective import Denoiser, Objective
+from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
-from lite_sora.diffusion.prediction import Denoise
+from lite_sora.diffusion.prediction import Denoiser
 from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
 from lite_sora.published.classes import ClassLabels
@@ -95,7 +95,7 @@ class TextToVideo(nn.Module):
         or what a frozen encoder has made of them."""
         return self.objective.loss(self._told(captions), latents, noise, t)
 
-    def _told(self, captions: Tensor | Text) -> Denoiser:
+    def _told(self, captions: Tensor | Text) -> Network:
         """The denoiser, with the captions (or classes) that it is told."""
         text = captions if isinstance(captions, Text) else self.text(captions)
 
@@ -168,7 +168,7 @@ class TextToVideo(nn.Module):
         )
         return self.autoencoder.decode(x)
 
-    def denoise_told(self, prompts: list[str]) -> Denoise:
+    def denoise_told(self, prompts: list[str]) -> Denoiser:
         """What samplers ask: the clean latents and the noise that the model believes in, told B prompts."""
         denoiser = self._told(self.text.tokenize(prompts).to(self.device))
         return lambda x_t, t: self.objective.x_and_noise(denoiser, x_t, t)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion.objective import shift_time
-from lite_sora.diffusion.path import Path
+from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import T_MIN
 
 SIGMA_MIN, SIGMA_MAX, RHO = 0.002, 80.0, 7.0  # 2206.00364, table 1: noise levels sigma / alpha
@@ -23,7 +23,7 @@ def time_grid(steps: int, shift: float = 1.0) -> Tensor:
     return shift_time(torch.linspace(1, 0, steps + 1), shift)
 
 
-def karras_grid(steps: int, path: Path) -> Tensor:
+def karras_grid(steps: int, path: ProbabilityPath) -> Tensor:
     """Noise levels sigma / alpha that are even in their 7th root (2206.00364, eq. 5), as times of the path.
 
     Both ends of the levels are finite, as there are no even steps to infinity. After the lowest, SIGMA_MIN or that of
@@ -37,7 +37,7 @@ def karras_grid(steps: int, path: Path) -> Tensor:
     return torch.cat([times, times.new_zeros(1)]).float()
 
 
-GRIDS: dict[str, Callable[[int, Path, float], Tensor]] = {
+GRIDS: dict[str, Callable[[int, ProbabilityPath, float], Tensor]] = {
     "uniform": lambda steps, path, shift: time_grid(steps),
     "shifted": lambda steps, path, shift: time_grid(steps, shift),
     "karras": lambda steps, path, shift: karras_grid(steps, path),

@@ -2,18 +2,18 @@
 
 from torch import Tensor
 
-from lite_sora.diffusion.path import Path, along
-from lite_sora.diffusion.prediction import Denoise
+from lite_sora.diffusion.path import ProbabilityPath, along
+from lite_sora.diffusion.prediction import Denoiser
 
 
 def guided(
-    denoise: Denoise,
-    denoise_negative: Denoise,
+    denoise: Denoiser,
+    denoise_negative: Denoiser,
     scale: float,
     interval: tuple[float, float] = (0.0, 1.0),
     rescale: float = 0.0,
-    path: Path | None = None,
-) -> Denoise:
+    path: ProbabilityPath | None = None,
+) -> Denoiser:
     """Classifier-free guidance (2207.12598): away from what the negative (by default the empty) prompt gives.
 
     interval: the times at which to guide, ends included; at others the prompt alone is followed, and the negative one

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion.ode import pairs, velocity
-from lite_sora.diffusion.path import Path
-from lite_sora.diffusion.prediction import T_MAX, T_MIN, Denoise
+from lite_sora.diffusion.path import ProbabilityPath
+from lite_sora.diffusion.prediction import T_MAX, T_MIN, Denoiser
 
 
 def random_probes(x: Tensor, count: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -33,7 +33,7 @@ def exact_probes(x: Tensor) -> Tensor:
     return along_each.reshape(size, 1, *x.shape[1:]).expand(size, *x.shape)
 
 
-def log_likelihood(denoise: Denoise, x: Tensor, times: Tensor, path: Path, probes: Tensor) -> Tensor:
+def log_likelihood(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, probes: Tensor) -> Tensor:
     """log p(x) of each video in nats, (B,), for videos x (B, ...), by Heun steps over the times of a grid.
 
     times: as samplers take them, falling from 1 to 0; here they are walked the other way. Clamped to [T_MIN, T_MAX],
@@ -63,7 +63,7 @@ def bits_per_dimension(log_likelihood: Tensor, size: int) -> Tensor:
 
 
 def _velocity_and_divergence(
-    denoise: Denoise, x: Tensor, t: Tensor, path: Path, probes: Tensor
+    denoise: Denoiser, x: Tensor, t: Tensor, path: ProbabilityPath, probes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The ODE's velocity (B, ...) and the estimate of its divergence (B,)."""
     with torch.enable_grad():

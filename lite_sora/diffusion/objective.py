@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion import prediction as predictions
-from lite_sora.diffusion.path import PATHS, Path, along
+from lite_sora.diffusion.path import PATHS, ProbabilityPath, along
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
+Network = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
 
 # ---------------------------------------------------------------- weightings
 # Weights of the squared error of the clean video, as a function of log-SNR (Kingma & Gao 2303.00848). "none" leaves the
@@ -43,12 +43,12 @@ def _normal_quantile(u: Tensor) -> Tensor:
     return math.sqrt(2) * torch.erfinv(2 * u - 1)
 
 
-def _edm_time(u: Tensor, path: Path) -> Tensor:
+def _edm_time(u: Tensor, path: ProbabilityPath) -> Tensor:
     log_sigma = -1.2 + 1.2 * _normal_quantile(u)  # P_mean, P_std of 2206.00364, for the noise level sigma / alpha
     return path.time_at(-2 * log_sigma)
 
 
-TIME_DENSITIES: dict[str, Callable[[Tensor, Path], Tensor]] = {
+TIME_DENSITIES: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
     "uniform": lambda u, path: u,
     "logit-normal": lambda u, path: torch.sigmoid(_normal_quantile(u)),
     "mode": lambda u, path: 1 - u - MODE_SCALE * ((math.pi / 2 * u).cos() ** 2 - 1 + u),
@@ -114,17 +114,17 @@ class Objective:
         """x_t (B, ...) from x and noise (B, ...) at t (B,)."""
         return PATHS[self.path].mix(x, noise, t.clamp(predictions.T_MIN, predictions.T_MAX))
 
-    def loss(self, denoiser: Denoiser, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def loss(self, denoiser: Network, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """The weighted squared error of each video, (B,). x and noise (B, C, T, H, W), t (B,)."""
         output = self._ask(denoiser, self.noisy(x, noise, t), t)
         error = output.float() - predictions.target(PATHS[self.path], self.prediction, x, noise, t)
         return self.weight(t) * error.square().flatten(1).mean(1)
 
-    def x_and_noise(self, denoiser: Denoiser, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def x_and_noise(self, denoiser: Network, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What the denoiser believes the clean video and the noise in x_t to be: all that a sampler needs."""
         return predictions.solve(PATHS[self.path], self.prediction, x_t, self._ask(denoiser, x_t, t).float(), t)
 
-    def _ask(self, denoiser: Denoiser, x_t: Tensor, t: Tensor) -> Tensor:
+    def _ask(self, denoiser: Network, x_t: Tensor, t: Tensor) -> Tensor:
         t = t.clamp(predictions.T_MIN, predictions.T_MAX)
         scale = predictions.input_scale(PATHS[self.path], self.prediction, t)
         return denoiser(x_t if scale is None else along(scale, x_t) * x_t, t)

@@ -10,8 +10,8 @@ is an error of sigma^2 / 2 times the score there, which a fine end of the grid m
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.path import Path
-from lite_sora.diffusion.prediction import Denoise
+from lite_sora.diffusion.path import ProbabilityPath
+from lite_sora.diffusion.prediction import Denoiser
 
 
 def pairs(times: Tensor):
@@ -19,19 +19,19 @@ def pairs(times: Tensor):
     return zip(times[:-1], times[1:], strict=True)
 
 
-def clean(denoise: Denoise, x: Tensor, t: Tensor) -> Tensor:
+def clean(denoise: Denoiser, x: Tensor, t: Tensor) -> Tensor:
     """The clean video (B, ...) that the denoiser finds in x (B, ...) at t ()."""
     return denoise(x, t.expand(len(x)))[0]
 
 
-def velocity(denoise: Denoise, x: Tensor, t: Tensor, path: Path) -> Tensor:
+def velocity(denoise: Denoiser, x: Tensor, t: Tensor, path: ProbabilityPath) -> Tensor:
     """dx/dt = alpha' x0 + sigma' noise (2303.08797, eq. 2.32), for x (B, ...) at t ()."""
     x0, noise = denoise(x, t.expand(len(x)))
     _, _, alpha_dot, sigma_dot = path.coefficients(t)
     return alpha_dot * x0 + sigma_dot * noise
 
 
-def euler(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
+def euler(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
     """Euler steps: first order, one evaluation a step."""
     for t, t_next in pairs(times):
         if t_next == 0:
@@ -40,7 +40,7 @@ def euler(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -
     return x
 
 
-def heun(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
+def heun(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
     """Heun steps: second order, two evaluations a step but the last (2206.00364, algorithm 1)."""
     for t, t_next in pairs(times):
         if t_next == 0:
@@ -51,7 +51,7 @@ def heun(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) ->
     return x
 
 
-def ddim(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
+def ddim(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
     """DDIM (2010.02502, eq. 12 with eta = 0): keep the noise that was found, and mix it with x0 again, less of it."""
     for t, t_next in pairs(times):
         x0, noise = denoise(x, t.expand(len(x)))
@@ -68,14 +68,14 @@ def ddim(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) ->
 # The two samplers differ in the polynomial of lambda that they put through the x0 that they have seen.
 
 
-def _exponential_step(path: Path, t: Tensor, t_next: Tensor) -> tuple[Tensor, ...]:
+def _exponential_step(path: ProbabilityPath, t: Tensor, t_next: Tensor) -> tuple[Tensor, ...]:
     """The step h in lambda, the factor of x, alpha at its end, and the integral of exp(lambda - lambda_next)."""
     (_, sigma), (alpha_next, sigma_next) = path.alpha_sigma(t), path.alpha_sigma(t_next)
     h = (path.log_snr(t_next) - path.log_snr(t)) / 2
     return h, sigma_next / sigma, alpha_next, -torch.expm1(-h)
 
 
-def dpm_solver_pp_2m(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
+def dpm_solver_pp_2m(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
     """DPM-Solver++(2M) (2211.01095, algorithm 2): second order, one evaluation a step.
 
     x0 goes on changing as it did in the step before. The first step knows of no change, and the last, which is
@@ -91,7 +91,7 @@ def dpm_solver_pp_2m(denoise: Denoise, x: Tensor, times: Tensor, path: Path, nor
     return x
 
 
-def unipc(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal=None) -> Tensor:
+def unipc(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
     """UniPC of order 2 (2302.04867): third order but for the ends, one evaluation a step.
 
     B(h) is 1 - e^-h, which is what the paper's B2 = e^h - 1 becomes where x0 is followed instead of the noise. With it

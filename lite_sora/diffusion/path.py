@@ -20,7 +20,7 @@ COSINE_OFFSET = 0.008  # cosine: s of 2102.09672
 
 
 @dataclass(frozen=True)
-class Path:
+class ProbabilityPath:
     """`coefficients(t)` gives alpha, sigma and their derivatives by t; all have the shape of t."""
 
     name: str
@@ -81,4 +81,6 @@ def _cosine(t: Tensor):
     return alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma.clamp_min(1e-8)
 
 
-PATHS = {name: Path(name, f) for name, f in {"linear": _linear, "gvp": _gvp, "vp": _vp, "cosine": _cosine}.items()}
+PATHS = {
+    name: ProbabilityPath(name, f) for name, f in {"linear": _linear, "gvp": _gvp, "vp": _vp, "cosine": _cosine}.items()
+}

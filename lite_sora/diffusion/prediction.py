@@ -23,9 +23,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.path import Path, along
+from lite_sora.diffusion.path import ProbabilityPath, along
 
-Denoise = Callable[
+Denoiser = Callable[
     [Tensor, Tensor], tuple[Tensor, Tensor]
 ]  # (x_t (B, ...), t (B,)) → clean video, noise, both (B, ...)
 
@@ -55,27 +55,27 @@ ROWS = {  # (alpha, sigma, alpha', sigma') → (a, b)
 T_MIN, T_MAX = 1e-3, 1 - 1e-3
 
 
-def matrix(path: Path, prediction: str, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def matrix(path: ProbabilityPath, prediction: str, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """alpha, sigma, a, b at t (B,), clamped to [T_MIN, T_MAX]; float32, each (B,)."""
     alpha, sigma, alpha_dot, sigma_dot = path.coefficients(t.clamp(T_MIN, T_MAX))
     a, b = ROWS[prediction](alpha, sigma, alpha_dot, sigma_dot)
     return alpha, sigma, a, b
 
 
-def target(path: Path, prediction: str, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def target(path: ProbabilityPath, prediction: str, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the network should put out: a x + b noise, for x and noise (B, ...) at t (B,)."""
     _, _, a, b = matrix(path, prediction, t)
     return along(a, x) * x + along(b, x) * noise
 
 
-def solve(path: Path, prediction: str, x_t: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+def solve(path: ProbabilityPath, prediction: str, x_t: Tensor, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """The clean video and the noise, both (B, ...), from x_t and the network's output y at t (B,)."""
     alpha, sigma, a, b = (along(value, x_t) for value in matrix(path, prediction, t))
     determinant = alpha * b - sigma * a
     return (b * x_t - sigma * y) / determinant, (alpha * y - a * x_t) / determinant
 
 
-def input_scale(path: Path, prediction: str, t: Tensor) -> Tensor | None:
+def input_scale(path: ProbabilityPath, prediction: str, t: Tensor) -> Tensor | None:
     """What x_t is multiplied by before the network sees it, (B,); None for 1. EDM's c_in / alpha."""
     if prediction != "edm":
         return None

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion.ode import clean, pairs
-from lite_sora.diffusion.path import Path
-from lite_sora.diffusion.prediction import Denoise
+from lite_sora.diffusion.path import ProbabilityPath
+from lite_sora.diffusion.prediction import Denoiser
 
 
-def ddpm(denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal: Callable[[], Tensor] = None) -> Tensor:
+def ddpm(
+    denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal: Callable[[], Tensor] = None
+) -> Tensor:
     """DDPM's ancestral sampling (2006.11239, algorithm 2) in continuous time: eq. 12 of 2010.02502 with eta = 1."""
     for t, t_next in pairs(times):
         x0, noise = denoise(x, t.expand(len(x)))
@@ -37,7 +39,7 @@ def _sbdm(alpha: Tensor, sigma: Tensor, alpha_dot: Tensor, sigma_dot: Tensor) ->
 
 # D(t), (), from t () and the path: the choices of SiT, named as in its code. "sbdm", score-based diffusion models, is
 # the reverse of the forward SDE that makes noise of data along the path (2011.13456, eq. 6); SiT's w^KL / 2.
-DIFFUSIONS: dict[str, Callable[[Tensor, Path], Tensor]] = {
+DIFFUSIONS: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
     "constant": lambda t, path: torch.ones_like(t),
     "sigma": lambda t, path: path.alpha_sigma(t)[1],
     "linear": lambda t, path: t,
@@ -47,14 +49,14 @@ DIFFUSIONS: dict[str, Callable[[Tensor, Path], Tensor]] = {
 }
 
 
-def _diffusion(name: str, t: Tensor, path: Path, step: Tensor) -> Tensor:
+def _diffusion(name: str, t: Tensor, path: ProbabilityPath, step: Tensor) -> Tensor:
     """D(t), but at most what replaces half of the noise in one step: more than all would overshoot, and D / sigma^2 is
     infinite at t = 0 for "constant", at t = 1 for "sbdm". The bound rises without end as steps get shorter."""
     _, sigma = path.alpha_sigma(t)
     return DIFFUSIONS[name](t, path).minimum(sigma**2 / (2 * step))
 
 
-def _drift(denoise: Denoise, x: Tensor, t: Tensor, path: Path, diffusion: Tensor) -> Tensor:
+def _drift(denoise: Denoiser, x: Tensor, t: Tensor, path: ProbabilityPath, diffusion: Tensor) -> Tensor:
     """velocity - D score, (B, ...)."""
     x0, noise = denoise(x, t.expand(len(x)))
     _, sigma, alpha_dot, sigma_dot = path.coefficients(t)
@@ -62,7 +64,12 @@ def _drift(denoise: Denoise, x: Tensor, t: Tensor, path: Path, diffusion: Tensor
 
 
 def euler_maruyama(
-    denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal: Callable[[], Tensor], diffusion: str = "sigma"
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    path: ProbabilityPath,
+    normal: Callable[[], Tensor],
+    diffusion: str = "sigma",
 ) -> Tensor:
     """Euler–Maruyama steps on SiT's SDE: weak order 1, one evaluation a step. The last lands on x0 without noise."""
     for t, t_next in pairs(times):
@@ -75,7 +82,12 @@ def euler_maruyama(
 
 
 def heun_sde(
-    denoise: Denoise, x: Tensor, times: Tensor, path: Path, normal: Callable[[], Tensor], diffusion: str = "sigma"
+    denoise: Denoiser,
+    x: Tensor,
+    times: Tensor,
+    path: ProbabilityPath,
+    normal: Callable[[], Tensor],
+    diffusion: str = "sigma",
 ) -> Tensor:
     """Heun steps on SiT's SDE: weak order 2, two evaluations a step but the last. SiT's own code adds a step's noise
     before its first evaluation, which is of order 1; here the second alone sees it."""

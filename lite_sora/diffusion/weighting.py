@@ -10,7 +10,7 @@ draws the curves of all named presets.
 """
 
 import argparse
-from pathlib import Path as File
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ def _drawn_log_snr(objective: Objective, u: Tensor) -> Tensor:
     return PATHS[objective.path].log_snr(objective.draw_times(u.double()))
 
 
-def plot(file: File | str, objectives: dict[str, Objective] = PRESETS) -> None:
+def plot(file: Path | str, objectives: dict[str, Objective] = PRESETS) -> None:
     """Writes a picture (PNG, or what the name ends in) of W and of 2303.00848's w = W / SNR for named objectives."""
     from matplotlib.figure import Figure
 
@@ -81,7 +81,7 @@ def plot(file: File | str, objectives: dict[str, Objective] = PRESETS) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draws the effective weighting of all named objectives.")
-    parser.add_argument("--out", type=File, default=File("weighting.png"), help="the picture (default: weighting.png)")
+    parser.add_argument("--out", type=Path, default=Path("weighting.png"), help="the picture (default: weighting.png)")
     plot(parser.parse_args().out)
 
 

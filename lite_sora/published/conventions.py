@@ -15,13 +15,13 @@ network is asked at its own t of the same log-SNR, with x_t scaled to the size t
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.objective import Denoiser
-from lite_sora.diffusion.path import PATHS, Path, along
+from lite_sora.diffusion.objective import Network
+from lite_sora.diffusion.path import PATHS, ProbabilityPath, along
 
 CONVENTIONS = ("ddpm", "latent-diffusion", "vp", "sit")
 
 
-def speaking(convention: str, network: Denoiser, path: Path) -> Denoiser:
+def speaking(convention: str, network: Network, path: ProbabilityPath) -> Network:
     """A network as the objective asks it: (x_t (B, C, ...) on our path, t (B,) in [0, 1]) → (B, C, ...), the noise, or
     for "sit" the velocity. Channels after the first C, such as DiT's variance, are left out."""
     if convention == "sit":
