@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import generate
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.samplers import SAMPLERS
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.encoder import build_tokenizer
 
@@ -27,7 +28,9 @@ def tiny_model(objective="sit") -> TextToVideo:
         width=16,
         steps=3,
     )
-    model = TextToVideo(config, build_tokenizer(["a red circle moving right", "a blue square"])).eval()
+    model = assemble(
+        config, build_tokenizer(["a red circle moving right", "a blue square"]), load_autoencoder(config.autoencoder)
+    ).eval()
     torch.nn.init.normal_(model.denoiser.out.weight, std=0.05)  # it starts at zero, which would hide everything
     for block in model.denoiser.blocks:
         torch.nn.init.normal_(block.modulation[-1].weight, std=0.05)
