@@ -4,12 +4,12 @@
 |------------------|-------------------------------|---------------------------------------------------------------|
 | ddpm             | step 0 … 999                  | 1000 betas, evenly from 1e-4 to 0.02 (2006.11239): DiT        |
 | latent-diffusion | step 1 … 1000                 | 1000 betas, their roots evenly from those of 0.00085 and 0.012 |
-|                  |                               | (2112.10752): U-ViT in latent space                           |
-| vp               | 999 t                         | those of our path "vp": U-ViT in pixel space                  |
+|                  |                               | (2112.10752): U-ViT-H and text-to-image U-ViT                  |
+| vp               | 999 t                         | those of our path "vp": U-ViT-L in latents, all in pixels      |
 | sit              | 1 - t, from noise to data     | those of our path "linear"; the velocity points to data       |
 
-What a network knows is a noise level, so that is what is handed over: our t says the log-SNR on our path, and the
-network is asked at its own t of the same log-SNR, with x_t scaled to the size that it is used to.
+A network depends on the noise level, so noise levels are what is translated: our t gives the log-SNR on our path, and
+the network is evaluated at its own t of the same log-SNR, with x_t scaled to its own size.
 """
 
 import torch
@@ -22,8 +22,8 @@ CONVENTIONS = ("ddpm", "latent-diffusion", "vp", "sit")
 
 
 def speaking(convention: str, network: Network, path: ProbabilityPath) -> Network:
-    """A network as the objective asks it: (x_t (B, C, ...) on our path, t (B,) in [0, 1]) → (B, C, ...), the noise, or
-    for "sit" the velocity. Channels after the first C, such as DiT's variance, are left out."""
+    """A network as the objective evaluates it: (x_t (B, C, ...) on our path, t (B,) in [0, 1]) → (B, C, ...): the noise
+    or for "sit" the velocity. Channels after the first C, such as DiT's variance, are left out."""
     if convention == "sit":
         if path.name != "linear":
             raise ValueError(f"SiT's velocity is that of the path linear, not of {path.name}")
@@ -45,6 +45,14 @@ def network_time(convention: str, log_snr: Tensor) -> Tensor:
     after = torch.searchsorted(-known, -log_snr).clamp(1, len(known) - 1)
     step = after - 1 + (known[after - 1] - log_snr) / (known[after - 1] - known[after])
     return step.clamp(0, len(known) - 1) + (convention == "latent-diffusion")
+
+
+def first_time(convention: str, path: ProbabilityPath) -> float:
+    """Where sampling starts: the t on our path of the network's last noise level, at most 1. At noisier times the
+    network would see a noise level that it was not trained on: Stable Diffusion's steps end at log-SNR -5.4."""
+    if convention not in ("ddpm", "latent-diffusion"):
+        return 1.0
+    return float(path.time_at(discrete_log_snr(convention)[-1]))
 
 
 def discrete_log_snr(convention: str) -> Tensor:
