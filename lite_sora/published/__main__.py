@@ -14,8 +14,10 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.published import KINDS, OriginalError, from_original
 from lite_sora.published.conventions import CONVENTIONS
+from lite_sora.published.dit import PublishedDiTConfig
 from lite_sora.published.pipeline import PublishedConfig, PublishedTextToVideo, text_of
 from lite_sora.published.state_dicts import read
+from lite_sora.published.uvit import PublishedUViTConfig
 
 COCO_SCALE = 0.2301  # of the latents of U-ViT on MS-COCO: configs/mscoco_uvit.py of baofff/U-ViT
 EXAMPLES = ("207", "7", "0")  # ImageNet's golden retriever; CIFAR-10's horse
@@ -75,6 +77,9 @@ def make_model(options: argparse.Namespace) -> PublishedTextToVideo:
         guidance = 2.0 if reads_text else 1.5 if null else 1.0
     if guidance != 1 and not null:
         raise OriginalError(f'{options.checkpoint} has no label for "no class", so --guidance must be 1')
+    convention = options.convention or convention_of(kind, network, bool(vae))
+    if (convention == "sit") != (kind == "sit"):
+        raise OriginalError(f"--convention {convention} does not fit {kind}: SiT's is that of a velocity, not of noise")
     autoencoder = load_autoencoder(vae or "pixel")
     side = network.positions[1] * network.patch[1] * autoencoder.downsample[1]
     config = PublishedConfig(
@@ -83,7 +88,7 @@ def make_model(options: argparse.Namespace) -> PublishedTextToVideo:
         autoencoder=absolute(vae) if vae else "pixel",
         text=absolute(options.text) if reads_text else "classes",
         text_width=network.text_width,
-        convention=options.convention or convention_of(kind, network, bool(vae)),
+        convention=convention,
         null_class=null,
         latent_scale=COCO_SCALE if reads_text else None,
         objective=PRESETS["sit" if kind == "sit" else "ddpm"],
@@ -97,7 +102,7 @@ def make_model(options: argparse.Namespace) -> PublishedTextToVideo:
     return PublishedTextToVideo(config, text_of(module, config), module, autoencoder)
 
 
-def convention_of(kind: str, network, latents: bool) -> str:
+def convention_of(kind: str, network: PublishedDiTConfig | PublishedUViTConfig, latents: bool) -> str:
     """How a published network counts time. U-ViTs of classes in latents come in two: L, with a convolution at the end,
     was trained in continuous time (train_ldm.py of baofff/U-ViT), and H, without one, in discrete steps
     (train_ldm_discrete.py), as were the text-to-image ones."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lite_sora.diffusion.path import PATHS
-from lite_sora.published.conventions import discrete_log_snr, first_time, network_time, speaking
+from lite_sora.published.conventions import discrete_log_snr, network_time, speaking
 
 
 def test_discrete_noise_levels_are_the_papers():
@@ -32,18 +32,6 @@ def test_the_continuous_ddpm_is_nearly_the_discrete_one():
     t = torch.linspace(0.05, 0.95, 10)
     torch.testing.assert_close(network_time("ddpm", PATHS["vp"].log_snr(t)), 1000 * t - 1, rtol=0, atol=4)
     torch.testing.assert_close(network_time("vp", PATHS["vp"].log_snr(t)), 999 * t, rtol=0, atol=0.01)
-
-
-def test_sampling_starts_at_the_last_noise_level_of_the_network():
-    """Stable Diffusion's steps do not end in pure noise, so its networks start at t = 0.73 of vp; DDPM's do, nearly."""
-    assert first_time("latent-diffusion", PATHS["vp"]) == pytest.approx(0.7303, abs=1e-3)
-    assert first_time("ddpm", PATHS["vp"]) == first_time("vp", PATHS["vp"]) == first_time("sit", PATHS["linear"]) == 1
-    for convention in ("ddpm", "latent-diffusion"):
-        for path in PATHS.values():
-            first = torch.tensor([first_time(convention, path)], dtype=torch.float64)
-            last = 999 + (convention == "latent-diffusion")
-            assert network_time(convention, path.log_snr(first)).item() == pytest.approx(last, abs=4)
-            assert network_time(convention, path.log_snr(first - 1e-4)).item() < last
 
 
 @pytest.mark.parametrize("path", list(PATHS))

@@ -264,6 +264,7 @@ def test_a_text_to_image_uvit_becomes_a_run(vae, clip, tmp_path, capsys):
         ("uvit", originals.uvit_shapes(width=512, half=1, text_width=16), [], "of captions: name their CLIP, --text"),
         ("uvit", originals.uvit_shapes(width=512, half=1, classes=0), [], "is unconditional, so it takes no prompt"),
         ("uvit", originals.uvit_shapes(width=512, half=1), ["--guidance", "2"], "so --guidance must be 1"),
+        ("uvit", originals.uvit_shapes(width=512, half=1), ["--convention", "sit"], "sit does not fit uvit"),
         ("dit", originals.uvit_shapes(width=512, half=1), [], "not a published DiT: tensor 'x_embedder.proj.weight'"),
     ],
 )
