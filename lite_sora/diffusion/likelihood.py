@@ -4,7 +4,7 @@ FFJORD, 1810.01367).
 A video x is carried from data to noise, whose density is known, and on its way the log-density changes by the
 divergence of the ODE's velocity v:
 
-    log p(x) = log N(x at t = 1; 0, 1) + integral of div v(x_t, t) dt from 0 to 1
+    log p(x) = log N(x at t = 1; 0, sigma(1)^2) + integral of div v(x_t, t) dt from 0 to 1
 
 The divergence is the trace of v's Jacobian J: the mean of e^T J e over probes e with uncorrelated values of mean 0 and
 variance 1 (Hutchinson's estimator, unbiased; FFJORD, section 3.1), each of which costs one backward pass.
@@ -52,7 +52,8 @@ def log_likelihood(denoise: Denoiser, x: Tensor, times: Tensor, path: Probabilit
         slope_next, divergence_next = _velocity_and_divergence(denoise, ahead, t_next, path, probes)
         x = x + (t_next - t) * (slope + slope_next) / 2
         result = result + (t_next - t) * (divergence + divergence_next) / 2
-    return result - x.square().flatten(1).sum(1) / 2 - size / 2 * math.log(2 * math.pi)
+    sigma = path.alpha_sigma(times[-1])[1]  # below 1 at T_MAX on the linear path
+    return result - (x / sigma).square().flatten(1).sum(1) / 2 - size * (sigma.log() + math.log(2 * math.pi) / 2)
 
 
 def bits_per_dimension(log_likelihood: Tensor, size: int) -> Tensor:
