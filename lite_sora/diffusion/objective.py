@@ -28,8 +28,11 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "velocity": None,
     "snr": lambda log_snr: log_snr.exp(),  # = the noise prediction's plain loss
     "min-snr": lambda log_snr: log_snr.exp().clamp(max=5),  # gamma = 5, Hang et al. 2303.09556
-    "soft-min-snr": lambda log_snr: 1 / ((-log_snr).exp() + 1 / 5),  # Crowson et al. 2401.11605, gamma = 5
-    "sigmoid": lambda log_snr: log_snr.exp() * torch.sigmoid(2 - log_snr),  # bias 2: 2303.00848, table 1 (noise loss)
+    # Crowson et al. 2401.11605: gamma = 1 / sigma_data^2 = 4, as in the authors' k-diffusion
+    "soft-min-snr": lambda log_snr: 1 / ((-log_snr).exp() + predictions.SIGMA_DATA**2),
+    # The noise's error times sigmoid(2 - log-SNR), the shape of 2303.00848's "sigmoid". The paper's w(log-SNR) is the
+    # whole weight: it divides by the density of log-SNR, which is left in here.
+    "sigmoid": lambda log_snr: log_snr.exp() * torch.sigmoid(2 - log_snr),
     "edm": lambda log_snr: log_snr.exp() + 1 / predictions.SIGMA_DATA**2,  # 2206.00364: (s^2 + sd^2) / (s sd)^2
 }
 
@@ -51,6 +54,7 @@ def _edm_time(u: Tensor, path: ProbabilityPath) -> Tensor:
 TIME_DENSITIES: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
     "uniform": lambda u, path: u,
     "logit-normal": lambda u, path: torch.sigmoid(_normal_quantile(u)),
+    "jit": lambda u, path: torch.sigmoid(0.8 + 0.8 * _normal_quantile(u)),  # 2511.13720, in whose code t = 1 is data
     "mode": lambda u, path: 1 - u - MODE_SCALE * ((math.pi / 2 * u).cos() ** 2 - 1 + u),
     "cosmap": lambda u, path: 1 - 1 / ((math.pi / 2 * u).tan() + 1),
     "edm": _edm_time,
@@ -136,9 +140,9 @@ PRESETS = {
     "toy": Objective("linear", "x0", "velocity", "logit-normal", shift=6.0),
     "sit": Objective("linear", "velocity", "none", "uniform"),  # 2401.08740
     "sd3": Objective("linear", "velocity", "none", "logit-normal"),  # 2403.03206
-    "jit": Objective("linear", "x0", "velocity", "logit-normal"),  # 2511.13720
+    "jit": Objective("linear", "x0", "velocity", "jit"),  # 2511.13720
     "ddpm": Objective("vp", "noise", "none", "uniform"),  # DDPM, DiT, U-ViT
-    "v": Objective("cosine", "v", "none", "uniform"),  # 2202.00512
+    "v": Objective("gvp", "v", "none", "uniform"),  # 2202.00512: alpha = cos(pi t / 2)
     "min-snr": Objective("vp", "noise", "min-snr", "uniform"),  # 2303.09556
     "edm": Objective("linear", "edm", "edm", "edm"),  # 2206.00364; the path only rescales its x + s noise
 }

@@ -124,8 +124,8 @@ def test_weightings_weigh_the_clean_videos_error_by_the_signal_to_noise_ratio():
         expected = {
             "snr": snr,
             "min-snr": snr.clamp(max=5),  # 2303.09556
-            "soft-min-snr": snr * 5 / (snr + 5),  # 2401.11605
-            "sigmoid": snr * torch.sigmoid(2 - snr.log()),  # 2303.00848
+            "soft-min-snr": snr * 4 / (snr + 4),  # 2401.11605
+            "sigmoid": snr * torch.sigmoid(2 - snr.log()),  # the noise's error, weighted by the sigmoid
             "edm": (level**2 + SIGMA_DATA**2) / (level * SIGMA_DATA) ** 2,  # 2206.00364, table 1
         }
         assert set(expected) == set(WEIGHTINGS) - {"none", "velocity"}
@@ -133,6 +133,14 @@ def test_weightings_weigh_the_clean_videos_error_by_the_signal_to_noise_ratio():
             for prediction in ROWS:
                 effective = Objective(path, prediction, weighting).effective_weight(INSIDE)
                 torch.testing.assert_close(effective, weight, rtol=1e-8, atol=1e-10)
+
+
+def test_soft_min_snr_is_k_diffusions():
+    """The squared error of EDM's output counts (sigma sigma_data / (sigma^2 + sigma_data^2))^2 (2401.11605)."""
+    alpha, sigma = PATHS["linear"].alpha_sigma(INSIDE)
+    level = sigma / alpha
+    expected = (level * SIGMA_DATA / (level**2 + SIGMA_DATA**2)) ** 2
+    torch.testing.assert_close(Objective("linear", "edm", "soft-min-snr").weight(INSIDE), expected)
 
 
 @COMBINATIONS
@@ -216,6 +224,13 @@ def test_logit_normal_times_have_the_normals_quantiles():
     torch.testing.assert_close(density_at(Objective(time="logit-normal"), U), pdf, rtol=1e-4, atol=0)
 
 
+def test_jits_times_have_the_papers_quantiles():
+    """2511.13720 draws the logit of its t, where 1 is data, from N(-0.8, 0.8^2)."""
+    t = Objective(time="jit").draw_times(U)
+    expected = torch.tensor([1 / (1 + math.exp(NormalDist(-0.8, 0.8).inv_cdf(1 - u))) for u in U.tolist()])
+    torch.testing.assert_close(t, expected.double(), rtol=0, atol=1e-6)
+
+
 def test_cosmap_times_have_their_density():
     t = Objective(time="cosmap").draw_times(U)
     pdf = 2 / (math.pi - 2 * math.pi * t + 2 * math.pi * t**2)  # 2403.03206, eq. 21 and below
@@ -275,6 +290,8 @@ def test_presets_are_the_published_systems():
     assert PRESETS["sit"] == Objective("linear", "velocity", "none", "uniform")
     assert PRESETS["sd3"] == replace(PRESETS["sit"], time="logit-normal")
     assert PRESETS["ddpm"] == Objective("vp", "noise", "none", "uniform")
+    assert PRESETS["jit"] == Objective("linear", "x0", "velocity", "jit")
+    assert PRESETS["v"] == Objective("gvp", "v", "none", "uniform")
     assert PRESETS["min-snr"] == replace(PRESETS["ddpm"], weighting="min-snr")
     assert all(preset.shift == 1 for name, preset in PRESETS.items() if name != "toy")
 

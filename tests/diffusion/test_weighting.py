@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,10 +95,34 @@ def test_known_forms():
     assert_proportional(of_noise(Objective("gvp", "edm", "edm", "edm")), of_noise(PRESETS["edm"]))
 
 
-def test_presets_that_differ_in_the_clamp_alone_have_one_curve():
-    edges = torch.linspace(-6, 5, 101, dtype=torch.float64)  # below log-SNR 5.9, where 1 / t^2 is 400
-    (_, jit), (_, sd3) = (effective_weighting(PRESETS[name], edges) for name in ("jit", "sd3"))
-    torch.testing.assert_close(jit, sd3, rtol=1e-3, atol=0)
+BELOW_THE_CLAMP = torch.linspace(-6, 5, 101, dtype=torch.float64)  # log-SNR below 5.9, where 1 / t^2 is 400
+
+
+def test_objectives_that_differ_in_the_clamp_alone_have_one_curve():
+    jit_at_sd3s_times = replace(PRESETS["jit"], time="logit-normal")
+    (_, one), (_, other) = (effective_weighting(each, BELOW_THE_CLAMP) for each in (jit_at_sd3s_times, PRESETS["sd3"]))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=0)
+
+
+def test_jit_weighs_more_noise_than_sd3():
+    """JiT draws log-SNR from N(-1.6, 1.6^2), SD3 from N(0, 2^2); both give 1 / t^2 to the clean video's error."""
+    for name, mean, spread in (("jit", -1.6, 1.6), ("sd3", 0.0, 2.0)):
+        log_snr, weight = effective_weighting(PRESETS[name], BELOW_THE_CLAMP)
+        density = (-(((log_snr - mean) / spread) ** 2) / 2).exp() / (spread * math.sqrt(2 * math.pi))
+        torch.testing.assert_close(weight, density * (1 + (log_snr / 2).exp()) ** 2, rtol=4e-3, atol=0)
+
+
+def test_sigmoid_leaves_the_density_of_log_snr_in_the_weight():
+    """2303.00848's w(log-SNR) is the whole weight of the noise's error. Here w is sigmoid(2 - log-SNR) times the
+    density of log-SNR, so it has the paper's shape only where that density is even."""
+    edges = torch.linspace(-6, 6, 241, dtype=torch.float64)
+    for path in PATHS:
+        log_snr, weight = effective_weighting(Objective(path, "noise", "sigmoid"), edges)
+        times = PATHS[path].time_at(edges)
+        density = -times.diff() / edges.diff()  # of uniform t
+        shape = weight / log_snr.exp() / density
+        torch.testing.assert_close(shape, torch.sigmoid(2 - log_snr), rtol=1e-3, atol=0)
+        assert float(density.max() / density.min()) > 2
 
 
 def test_picture(tmp_path):
