@@ -40,13 +40,15 @@ class ProbabilityPath:
         return 2 * (alpha.clamp_min(1e-30).log() - sigma.clamp_min(1e-30).log())
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """The t in [0, 1] where log_snr(t) has this value, by bisection in float64 (log_snr falls with t)."""
-        low, high = torch.zeros_like(log_snr, dtype=torch.float64), torch.ones_like(log_snr, dtype=torch.float64)
+        """The t in [0, 1] where log_snr(t), which falls, has this value. By bisection in float64, on the CPU because
+        not every device has float64."""
+        wanted = log_snr.cpu().double()
+        low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
         for _ in range(60):
             middle = (low + high) / 2
-            above = self.log_snr(middle) > log_snr
+            above = self.log_snr(middle) > wanted
             low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        return ((low + high) / 2).to(log_snr.dtype)
+        return ((low + high) / 2).to(log_snr.dtype).to(log_snr.device)
 
 
 def along(value: Tensor, like: Tensor) -> Tensor:
