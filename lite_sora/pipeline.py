@@ -17,12 +17,11 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.dit import DenoiserConfig
-from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import Denoiser
-from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
 from lite_sora.seeds import normal, seed_of
 from lite_sora.storage.runs import (
@@ -145,7 +144,7 @@ class TextToVideo(nn.Module):
             negatives = self.denoiser_for([negative] * len(prompts))
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = normal(seeds, shape).to(self.device)  # drawn on the CPU: a seed means the same on every device
-        return self.autoencoder.decode(sample(denoise, x, times.to(self.device), path, fresh_noise))
+        return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise))
 
     def latent_shape(
         self, frames: int | None = None, height: int | None = None, width: int | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mixture import Mixture
 
-from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.choices import GRIDS
 from lite_sora.diffusion.likelihood import bits_per_dimension, exact_probes, log_likelihood, random_probes
 from lite_sora.diffusion.objective import Objective
 from lite_sora.diffusion.path import PATHS

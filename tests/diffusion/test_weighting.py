@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import PRESETS, TIME_DENSITIES, Objective
+from lite_sora.diffusion.objective import PRESETS, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import target
-from lite_sora.diffusion.weighting import effective_weighting, plot
+from lite_sora.diffusion.times import TIME_DENSITIES
+from lite_sora.diffusion.weighting import effective_weight, effective_weighting, plot
 
 EDGES = torch.linspace(-18, 18, 73, dtype=torch.float64)  # all that the clamps leave, in cells of 0.5
 OTHERS = {
@@ -26,14 +27,14 @@ def drawn_times(objective: Objective, count: int) -> torch.Tensor:
 
 
 @EVERY
-def test_it_is_what_drawn_times_come_to(objective):
+def test_it_is_the_weight_of_drawn_times(objective):
     """Monte Carlo: the weights of drawn times, summed by the cell of log-SNR that they fall into."""
     count = 100_000
     t = drawn_times(objective, count)
     cell = torch.bucketize(PATHS[objective.path].log_snr(t), EDGES) - 1
     assert cell.min() >= 0 and cell.max() < len(EDGES) - 1
     hits = torch.bincount(cell, minlength=len(EDGES) - 1)
-    summed = torch.zeros(len(EDGES) - 1, dtype=torch.float64).index_add(0, cell, objective.effective_weight(t))
+    summed = torch.zeros(len(EDGES) - 1, dtype=torch.float64).index_add(0, cell, effective_weight(objective, t))
     fine = torch.linspace(-18, 18, 72 * 40 + 1, dtype=torch.float64)
     _, weight = effective_weighting(objective, fine)
     weight = weight.reshape(-1, 40).mean(1)  # over each cell
@@ -47,7 +48,7 @@ def test_it_is_what_drawn_times_come_to(objective):
 @EVERY
 def test_the_density_of_log_snr_is_one_in_all(objective):
     middles, weight = effective_weighting(objective, EDGES)
-    density = weight / objective.effective_weight(PATHS[objective.path].time_at(middles))
+    density = weight / effective_weight(objective, PATHS[objective.path].time_at(middles))
     assert float((density * EDGES.diff()).sum()) == pytest.approx(1, abs=1e-9)
 
 
@@ -61,8 +62,8 @@ def test_it_predicts_the_loss_of_a_denoiser_whose_error_is_known(objective):
     squared_error = torch.sigmoid(-path.log_snr(t))
     x_t = objective.noisy(x, noise, t)
     alpha, sigma = (value[:, None] for value in path.alpha_sigma(t))
-    believed = x + squared_error.sqrt()[:, None]
-    output = target(path, objective.prediction, believed, (x_t - alpha * believed) / sigma, t)
+    estimate = x + squared_error.sqrt()[:, None]
+    output = target(path, objective.prediction, estimate, (x_t - alpha * estimate) / sigma, t)
     loss = objective.loss(lambda x_t, t: output, x, noise, t)
 
     edges = torch.linspace(-18, 18, 36 * 40 + 1, dtype=torch.float64)

@@ -7,10 +7,9 @@ import pytest
 import torch
 from devices import mps_without_values
 
-from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.objective import Objective
 from lite_sora.diffusion.path import PATHS
-from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.published.conventions import discrete_log_snr, first_time, network_time, speaking
 
 
