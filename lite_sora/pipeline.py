@@ -5,7 +5,6 @@ video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1,
 """
 
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -15,24 +14,14 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
-from lite_sora.denoisers import DENOISERS
-from lite_sora.denoisers.dit import DenoiserConfig
-from lite_sora.diffusion.choices import GRIDS, SAMPLERS
+from lite_sora.denoisers import find_denoiser
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS, with_diffusion
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import Denoiser
-from lite_sora.diffusion.sde import DIFFUSIONS, euler_maruyama, heun_sde
 from lite_sora.seeds import normal, seed_of
-from lite_sora.storage.runs import (
-    INSIDE,
-    CheckpointError,
-    described_by,
-    load_weights,
-    open_run,
-    read_tokenizer,
-    write_run,
-)
+from lite_sora.storage import runs
 from lite_sora.text.encoder import Text, TextEncoder
 from lite_sora.text.pretrained import PretrainedText
 
@@ -119,14 +108,7 @@ class TextToVideo(nn.Module):
         for what, name, known in (("sampler", sampler, SAMPLERS), ("grid", grid, GRIDS)):
             if name not in known:
                 raise ValueError(f"{what} {name!r} is not one of {', '.join(known)}")
-        sample = SAMPLERS[sampler]
-        if diffusion:
-            if sample not in (euler_maruyama, heun_sde) or diffusion not in DIFFUSIONS:
-                raise ValueError(
-                    f"diffusion {diffusion!r} is for the samplers euler-maruyama and heun-sde, and one of "
-                    f"{', '.join(DIFFUSIONS)}; the sampler is {sampler}"
-                )
-            sample = partial(sample, diffusion=diffusion)
+        sample = with_diffusion(sampler, diffusion) if diffusion else SAMPLERS[sampler]
         if times is None:
             times = self.first_time * GRIDS[grid](steps or config.steps, path, self.objective.shift)
 
@@ -158,26 +140,26 @@ class TextToVideo(nn.Module):
         folder is complete."""
         folder, config = Path(folder), asdict(self.config)
         if isinstance(self.autoencoder, TrainedAutoencoder):
-            self.autoencoder.save_pretrained(folder / INSIDE)
-            config["autoencoder"] = INSIDE
+            self.autoencoder.save_pretrained(folder / runs.INSIDE)
+            config["autoencoder"] = runs.INSIDE
         tokenizer = self.text.tokenizer if isinstance(self.text, TextEncoder) else None
-        write_run(folder, config, self.state_dict(), tokenizer)
+        runs.write_run(folder, config, self.state_dict(), tokenizer)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "TextToVideo":
         """Loads a run folder, or a model of the Hugging Face hub by its id. Raises CheckpointError."""
-        folder, settings = open_run(folder)
+        folder, settings = runs.open_run(folder)
         if kind := settings.get("kind") or settings.get("convention"):
-            raise CheckpointError(f"{folder}/config.json describes a model of kind {kind}, not a denoiser")
-        with described_by(folder, "a text-to-video model"):
+            raise runs.CheckpointError(f"{folder}/config.json describes a model of kind {kind}, not a denoiser")
+        with runs.described_by(folder, "a text-to-video model"):
             for former in ("convention", "null_class"):  # what every config.json had before published/ was a room
                 settings.pop(former, None)
             settings["objective"] = Objective(**settings["objective"])
             config = TextToVideoConfig(**settings)
-            inside = config.autoencoder == INSIDE
-            autoencoder = load_autoencoder(folder / INSIDE if inside else config.autoencoder)
-            model = assemble(config, read_tokenizer(folder) if config.text == "words" else None, autoencoder)
-        load_weights(model, folder)
+            inside = config.autoencoder == runs.INSIDE
+            autoencoder = load_autoencoder(folder / runs.INSIDE if inside else config.autoencoder)
+            model = assemble(config, runs.read_tokenizer(folder) if config.text == "words" else None, autoencoder)
+        runs.load_weights(model, folder)
         return model.to(device).eval()
 
 
@@ -191,14 +173,3 @@ def assemble(config: TextToVideoConfig, tokenizer: Tokenizer | None, autoencoder
     else:
         text = PretrainedText(config.text)
     return TextToVideo(config, text, denoiser, autoencoder)
-
-
-def find_denoiser(name: str, parts: dict) -> tuple[type[nn.Module], DenoiserConfig]:
-    """The first network of this name in `DENOISERS` that has these parts, and its configuration. Raises ValueError for
-    parts that none has, or that do not fit together."""
-    for network, config in DENOISERS[name]:
-        unknown = parts.keys() - config.__dataclass_fields__.keys()
-        if not unknown:
-            return network, config(**parts)
-    flags = ", ".join(f"--{part.replace('_', '-')}" for part in sorted(unknown))
-    raise ValueError(f"{flags}: --denoiser {name} has no such part")

@@ -8,10 +8,11 @@ The whole of rectified flow in five lines, of which every other objective is a v
     loss = (network(x_t, t) - velocity).square()        # weighting: none
     loss.mean().backward()
 
-`PRESETS` names published combinations. Paths are in `path.py`, predictions in `prediction.py`, time densities in
-`times.py`. `weighting.py` draws the curve over noise levels that the four choices amount to.
+`PRESETS` names published combinations. Paths are in `path.py`, predictions in `prediction.py`, weightings
+and time densities here. `weighting.py` draws the curve over noise levels that the four choices amount to.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,8 +20,7 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion import prediction as predictions
-from lite_sora.diffusion.path import PATHS, along
-from lite_sora.diffusion.times import TIME_DENSITIES, shift_time
+from lite_sora.diffusion.path import PATHS, ProbabilityPath, along
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
 
@@ -39,6 +39,35 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "edm": lambda log_snr: log_snr.exp() + 1 / predictions.SIGMA_DATA**2,  # 2206.00364: (s^2 + sd^2) / (s sd)^2
 }
 VELOCITY_WEIGHT_MAX = 400.0  # "velocity" would be infinite at t = 0; 2511.13720 stops at 1 / 0.05^2 on the linear path
+
+MODE_SCALE = 1.29  # "mode": s of 2403.03206, eq. 20
+
+
+def _normal_quantile(u: Tensor) -> Tensor:
+    return math.sqrt(2) * torch.erfinv(2 * u - 1)
+
+
+# Quantile functions, which map u, uniform on (0, 1), to t (2403.03206, section 3.1). t = 1 is noise.
+TIME_DENSITIES: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
+    "uniform": lambda u, path: u,
+    "logit-normal": lambda u, path: torch.sigmoid(_normal_quantile(u)),
+    "jit": lambda u, path: torch.sigmoid(0.8 + 0.8 * _normal_quantile(u)),  # 2511.13720, in whose code t = 1 is data
+    "mode": lambda u, path: 1 - u - MODE_SCALE * ((math.pi / 2 * u).cos() ** 2 - 1 + u),
+    "cosmap": lambda u, path: 1 - 1 / ((math.pi / 2 * u).tan() + 1),
+    # log(sigma / alpha) is normal, with P_mean = -1.2 and P_std = 1.2 of 2206.00364
+    "edm": lambda u, path: path.time_at(-2 * (-1.2 + 1.2 * _normal_quantile(u))),
+}
+
+
+def shift_time(t: Tensor, shift: float) -> Tensor:
+    """Moves times towards noise for shift > 1 (2403.03206, eq. 23): a video of many redundant pixels hides less at a
+    given t than a small image does."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def time_grid(steps: int, shift: float = 1.0) -> Tensor:
+    """A sampler's times (steps + 1,), from 1 to 0, that are even before the shift towards noise."""
+    return shift_time(torch.linspace(1, 0, steps + 1), shift)
 
 
 @dataclass(frozen=True)

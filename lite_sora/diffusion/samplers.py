@@ -16,9 +16,9 @@ error of sigma^2 / 2 times the score there, which a fine end of the grid makes s
 
 from torch import Tensor
 
+from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import Denoiser
-from lite_sora.diffusion.times import time_grid
 
 
 def uniform_grid(steps: int, path: ProbabilityPath, shift: float) -> Tensor:

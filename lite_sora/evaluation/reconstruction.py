@@ -20,7 +20,8 @@ from lite_sora.autoencoders.losses import psnr, ssim
 from lite_sora.autoencoders.quantizers import perplexity
 from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.data.loading import batches, to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import default_device
 
 COLLAPSED = 0.05  # the share of codes in use below which a codebook has collapsed

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from lite_sora.data.clip import read_manifest
-from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.data.loading import batches, to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.diffusion.path import PATHS
 from lite_sora.pipeline import TextToVideo
 from lite_sora.seeds import normal

@@ -27,9 +27,8 @@ from lite_sora.compute import training_flops
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.objective import PRESETS, time_grid
 from lite_sora.diffusion.path import PATHS
-from lite_sora.diffusion.times import time_grid
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report

@@ -5,6 +5,8 @@ import pickle
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.optim import Optimizer
 
 from lite_sora.processes import Processes
 from lite_sora.storage.files import write_whole
@@ -27,6 +29,26 @@ def load_state(folder: Path) -> dict:
         raise CheckpointError(f"{path} holds more than tensors and numbers, so it is not loaded: {error}") from None
     except (RuntimeError, EOFError, KeyError) as error:
         raise CheckpointError(f"{path} is broken ({error})") from error
+
+
+def save_checkpoint(folder: Path, step: int, networks: dict[str, nn.Module], optimizers: list[Optimizer]) -> None:
+    """Saves all that it takes to continue as if the run had never stopped."""
+    weights = {name: network.state_dict() for name, network in networks.items()}
+    save_state(folder, weights | {"step": step, "optimizers": [optimizer.state_dict() for optimizer in optimizers]})
+
+
+def load_checkpoint(folder: Path, networks: dict[str, nn.Module], optimizers: list[Optimizer]) -> int:
+    """Puts everything back where `save_checkpoint` found it, and returns the step. Raises CheckpointError."""
+    state = load_state(folder)
+    state.setdefault("average", state.get("model"))  # earlier versions had none for some stages
+    try:
+        for name, network in networks.items():
+            network.load_state_dict(state[name])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return int(state["step"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}/state.pt does not fit the run in this folder ({error!r})") from error
 
 
 # ---------------------------------------------------------------- the folder of a new run

@@ -15,17 +15,19 @@ from lite_sora.autoencoders.losses import PERCEPTUAL, adaptive_weight, hinge, l1
 from lite_sora.autoencoders.quantizers import EMACodebook, perplexity
 from lite_sora.autoencoders.saved import AUTOENCODERS, open_folder, save_folder
 from lite_sora.autoencoders.vq import QUANTIZERS, VQAutoencoder
-from lite_sora.data.loading import Batch, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.data.loading import Batch, batches, to_frames, to_model_range
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.video import write_gif
+from lite_sora.data.windows import VideoDataset
 from lite_sora.evaluation.reconstruction import captioned, collapse, evaluate, measure, report
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
-from lite_sora.training.muon import adamw
+from lite_sora.training.muon import adamw, make_optimizers
 from lite_sora.training.parallel import Parallel
 from lite_sora.training.parts import given_parts
 
@@ -107,14 +109,15 @@ class AutoencoderStage(Stage):
     def default_folder(self) -> str:
         return f"runs/autoencoders/{self.settings.kind}-{self.settings.data_name}"
 
-    def open_data(self) -> None:
-        training, held_out = (captioned(clips) for clips in self.open_manifest())
-        self.dataset = self.videos(training)
-        self.preload(self.dataset)
-        self.held_out = self.videos((held_out or self.dataset.clips)[: self.settings.held_out_clips])
+    def open_data(self, clips: Clips) -> None:
+        self.manifest = clips.manifest
+        self.dataset = clips.videos(captioned(clips.training))
+        self.skipped.update(clips.preload(self.dataset))
+        held_out = captioned(clips.held_out) or self.dataset.clips
+        self.held_out = clips.videos(held_out[: self.settings.held_out_clips])
         broken = self.held_out.preload(2**31, show=False)
         if not len(self.held_out):
-            raise TrainingError(f"none of the held-out clips of {self.manifest} can be used; the first: {min(broken)}")
+            raise TrainingError(f"none of the held-out clips of {clips.manifest} can be used; the first: {min(broken)}")
 
     def build(self) -> Autoencoder:
         settings, device = self.settings, self.processes.device
@@ -130,13 +133,14 @@ class AutoencoderStage(Stage):
         self.codes = self.model.quantizer.codes if vq else None
         return self.model
 
-    def matrices(self, model: Autoencoder) -> list[nn.Parameter]:
-        """Kernels and matrices."""
-        return [weight for weight in model.parameters() if weight.dim() in (2, 5)]
-
-    def companion_optimizers(self) -> list[torch.optim.Optimizer]:
-        settings = self.settings
-        return [adamw(each.parameters(), settings.gan_lr, settings.weight_decay) for each in self.companions.values()]
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon for kernels and matrices."""
+        settings, matrices = self.settings, [weight for weight in self.model.parameters() if weight.dim() in (2, 5)]
+        optimizers = make_optimizers(self.model, matrices, settings)
+        discriminators = self.companions.values()
+        return optimizers + [
+            adamw(each.parameters(), settings.gan_lr, settings.weight_decay) for each in discriminators
+        ]
 
     # ------------------------------------------------------------ a step
 

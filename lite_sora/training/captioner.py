@@ -25,15 +25,18 @@ from lite_sora.captioning.small import (
     write_captions,
 )
 from lite_sora.data.clip import Clip
-from lite_sora.data.loading import Batch, VideoDataset, batches
+from lite_sora.data.loading import Batch, batches
 from lite_sora.data.preview import sheet
+from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
 from lite_sora.seeds import seed_of
 from lite_sora.storage.runs import CheckpointError, write_json
 from lite_sora.toy.sentences import facts_of, mark_caption
+from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
+from lite_sora.training.muon import make_optimizers
 from lite_sora.training.parallel import Parallel
 
 
@@ -103,11 +106,11 @@ class CaptionerStage(Stage):
     def default_folder(self) -> str:
         return "runs/captioner"
 
-    def open_data(self) -> None:
-        clips, judged = split_clips(*self.open_manifest(), self.settings)
-        self.dataset = self.videos(clips)
-        self.preload(self.dataset)
-        self.judged = {name: self.videos(clips, fixed=True) for name, clips in judged.items()}
+    def open_data(self, clips: Clips) -> None:
+        training, judged = split_clips(clips.training, clips.held_out, self.settings)
+        self.dataset = clips.videos(training)
+        self.skipped.update(clips.preload(self.dataset))
+        self.judged = {name: clips.videos(some, fixed=True) for name, some in judged.items()}
         for videos in self.judged.values():
             videos.preload(2**31, show=False)
         self.judged = {name: videos for name, videos in self.judged.items() if len(videos)}
@@ -125,10 +128,11 @@ class CaptionerStage(Stage):
         self.prompts = {count: prompt(self.processor, count) for count in counts}  # frames: token ids (P,)
         return self.model
 
-    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
-        """Kernels and matrices, but for the one that words come out of."""
-        layers = [part for part in model.modules() if isinstance(part, (nn.Linear, nn.Conv2d))]
-        return [layer.weight for layer in layers if layer is not model.lm_head]
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Muon for kernels and matrices, but for the one that words come out of."""
+        layers = [part for part in self.model.modules() if isinstance(part, (nn.Linear, nn.Conv2d))]
+        matrices = [layer.weight for layer in layers if layer is not self.model.lm_head]
+        return make_optimizers(self.model, matrices, self.settings)
 
     def before_step(self, step: int, batch: Batch) -> None:
         self.frames = some_frames(self.settings, step)

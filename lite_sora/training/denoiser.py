@@ -3,10 +3,9 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,41 +20,15 @@ from lite_sora.seeds import normal, seed_of, uniform
 from lite_sora.text.cached import cached_texts
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText
-from lite_sora.training.flags import TrainingError, flag
+from lite_sora.training.clips import Clips
+from lite_sora.training.flags import TrainingError
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics, loss_by_time
-from lite_sora.training.muon import matrices_on_tokens
+from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
-from lite_sora.training.parts import PartSettings, model_config
+from lite_sora.training.parts import DenoiserSettings, model_config
 from lite_sora.training.samples import sample_prompts, save_samples
-
-
-@dataclass
-class DenoiserSettings(PartSettings):
-    frames: int | None = flag(None, "frames of a clip (default: 8, or 9 with --autoencoder: the first and 4 times 2)")
-    caption_dropout: float = flag(0.1, "fraction of captions that are emptied, for classifier-free guidance")
-    original_captions: float = flag(
-        0.0, "fraction of captions as they were before the clips were recaptioned; DALL-E 3 takes 0.05"
-    )
-    overfit: int | None = flag(None, "a first check: overfit this many clips, and show them next to the samples")
-    adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
-
-    FREE: ClassVar[set[str]] = PartSettings.FREE | {"adherence_clips"}
-
-    def __post_init__(self):
-        pixels = self.autoencoder == "pixel"
-        self.frames = (8 if pixels else 9) if self.frames is None else self.frames
-        self.patch = self.patch or ([2, 8, 8] if pixels else [1, 2, 2])
-
-    def check(self) -> None:
-        super().check()
-        if self.overfit is not None and self.overfit < 1:
-            raise TrainingError(f"--overfit must be at least 1, not {self.overfit}")
-        if not 0 <= self.original_captions <= 1:
-            raise TrainingError(f"--original-captions is a fraction, 0 to 1, not {self.original_captions}")
-        if len(self.patch) != 3:
-            raise TrainingError("--patch takes three numbers: frames, height, width")
 
 
 def train(settings: DenoiserSettings, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
@@ -81,16 +54,14 @@ class DenoiserStage(Stage):
     def default_folder(self) -> str:
         return f"runs/{self.settings.data_name}"
 
-    def open_data(self) -> None:
-        settings = self.settings
-        clips, _ = self.open_manifest()
+    def open_data(self, clips: Clips) -> None:
+        settings, self.cache = self.settings, clips.cache
         fixed, original = settings.overfit is not None, settings.original_captions
-        self.real = self.dataset = self.videos(clips[: settings.overfit], fixed=fixed, original=original)
-        self.cache = Path(settings.cache_folder or self.manifest.parent / "cache")
+        self.real = self.dataset = clips.videos(clips.training[: settings.overfit], fixed=fixed, original=original)
         if settings.autoencoder == "pixel":
-            self.preload(self.real)
+            self.skipped.update(clips.preload(self.real))
         else:
-            self.dataset, broken = cached_latents(self.real, self.autoencoder, self.cache, self.processes)
+            self.dataset, broken = cached_latents(self.real, self.autoencoder, clips.cache, self.processes)
             self.skipped.update(broken)
 
     def build(self) -> TextToVideo:
@@ -115,8 +86,8 @@ class DenoiserStage(Stage):
         self.tokens = settings.batch_size * math.prod(n // p for n, p in zip(shape[1:], settings.patch, strict=True))
         self.peak = known_peak(self.processes.device, settings.precision)
 
-    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
-        return matrices_on_tokens(model)
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return make_optimizers(self.model, matrices_on_tokens(self.model), self.settings)
 
     def loss(self, model: Parallel, batch: Batch) -> dict[str, Tensor]:
         """The loss at a random t of each clip; all chance is in the samples' seeds."""

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.data.loading import to_model_range
 from lite_sora.data.video import ClipError
+from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
 from lite_sora.storage.tensors import Shards, digest, digest_of_weights
 

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import Batch, TrainingOrder, VideoDataset, batches
+from lite_sora.data.loading import Batch, TrainingOrder, batches
 from lite_sora.processes import OrderlyStop, Processes, join
-from lite_sora.storage.checkpoint import claim_folder, load_state, refuse_taken, save_state
-from lite_sora.toy.dataset import toy_manifest
+from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_taken, save_checkpoint
+from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
-from lite_sora.training.metrics import Metrics, plot_curves
+from lite_sora.training.metrics import Metrics, plot_curves, postfix
 from lite_sora.training.muon import make_optimizers
 from lite_sora.training.parallel import Parallel, choose_precision
 
@@ -44,7 +43,7 @@ class Stage:
         """The usual folder of a run."""
         return f"runs/{self.name}-{self.settings.data_name}"
 
-    def open_data(self) -> None:
+    def open_data(self, clips: Clips) -> None:
         """Sets `dataset`."""
         raise NotImplementedError
 
@@ -52,12 +51,9 @@ class Stage:
         """The model on the CPU: fresh, or that of the resumed run."""
         raise NotImplementedError
 
-    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
-        """The weights for Muon; AdamW takes the rest."""
-        return []
-
-    def companion_optimizers(self) -> list[torch.optim.Optimizer]:
-        return []
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Each group knows its "peak_lr"."""
+        return make_optimizers(self.model, [], self.settings)
 
     def before_step(self, step: int, batch: Batch) -> None:
         """What happens before the forward pass of a whole batch."""
@@ -87,28 +83,6 @@ class Stage:
     def finish(self, folder: Path, average: nn.Module) -> None:
         """Judges the trained model, and says what to do next."""
 
-    # ------------------------------------------------------------ what most stages call
-
-    def open_manifest(self) -> tuple[list[Clip], list[Clip]]:
-        """Sets `manifest`, and returns its clips for training and its held-out ones."""
-        given = self.settings.data
-        self.manifest = Path(given) if given else toy_manifest(self.settings, self.processes)
-        clips = list(read_manifest(self.manifest, self.settings.allow_outside))
-        training = [clip for clip in clips if clip.for_training]
-        if not training:
-            raise TrainingError(f'{self.manifest} contains no training clips ("split": "train", or no split)')
-        return training, [clip for clip in clips if not clip.for_training]
-
-    def videos(self, clips: list[Clip], **options) -> VideoDataset:
-        settings = self.settings
-        size = settings.frames, settings.height, settings.width, settings.fps
-        return VideoDataset(clips, self.manifest.parent, *size, **options)
-
-    def preload(self, videos: VideoDataset) -> None:
-        """Decodes clips into memory; each process of a machine has its part of it."""
-        most = int(self.settings.cache_gib * 2**30) // self.processes.on_this_machine
-        self.skipped.update(videos.preload(most, self.processes.first))
-
 
 def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Module], None] | None = None) -> Path:
     """Trains a stage, or resumes its training, and returns the run's folder. `observe(step, average)` is called in the
@@ -120,20 +94,24 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     if settings.out and not settings.resume:
         refuse_taken(Path(settings.out))
     stage = kind(settings, processes)
-    stage.open_data()
+    clips = Clips(settings, processes)
+    stage.open_data(clips)
     if not len(stage.dataset):
-        raise TrainingError(f"no clip of {stage.manifest} can be used; the first: {min(stage.skipped, default='')}")
+        raise TrainingError(f"no clip of {clips.manifest} can be used; the first: {min(stage.skipped, default='')}")
     if settings.precision == "auto":
         settings.precision = choose_precision(processes)
 
     torch.manual_seed(settings.seed)
     model = stage.model = stage.build().to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
-    optimizers = make_optimizers(model, stage.matrices(model), settings) + stage.companion_optimizers()
+    optimizers = stage.optimizers()
+    networks = {"model": model, "average": average} | stage.companions
     step = bad_steps = 0
     if settings.resume:
         folder = Path(settings.resume)
-        step = resume(folder, settings, model, average, optimizers, stage.companions)
+        step = load_checkpoint(folder, networks, optimizers)
+        if step >= settings.steps:
+            raise TrainingError(f"{folder} is at step {step} already; pass a larger --steps to continue")
     else:
         folder = claim_folder(settings.out, stage.default_folder(), processes)
     parallel = Parallel(model, processes, settings.precision, settings.compile)
@@ -196,7 +174,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 )
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 stage.save(folder, average)
-                checkpoint(folder, step, model, average, optimizers, stage.companions)
+                save_checkpoint(folder, step, networks, optimizers)
             clock = time.perf_counter()
             if last:
                 break
@@ -222,37 +200,6 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)
-
-
-def postfix(line: dict) -> dict[str, str]:
-    """What the progress bar shows of a line of metrics."""
-    shown = {"loss": ".4f", "psnr": ".1f", "perplexity": ".0f", "clips_per_second": ".0f", "tokens_per_second": ".0f"}
-    shown |= {"flops_per_second": ".3g", "mfu": ".0%"}
-    return {name.replace("_per_second", "/s"): f"{line[name]:{form}}" for name, form in shown.items() if line.get(name)}
-
-
-def checkpoint(folder: Path, step: int, model: nn.Module, average: nn.Module, optimizers: list, companions: dict):
-    """Saves all that it takes to continue as if the run had never stopped."""
-    state = {"step": step, "model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
-    if average is not model:
-        state["average"] = average.state_dict()
-    save_state(folder, state | {name: module.state_dict() for name, module in companions.items()})
-
-
-def resume(
-    folder: Path, settings: RunSettings, model: nn.Module, average: nn.Module, optimizers: list, companions: dict
-) -> int:
-    """Puts everything back where the checkpoint left it, and returns its step."""
-    state = load_state(folder)
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state.get("average", state["model"]))
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    for name, module in companions.items():
-        module.load_state_dict(state[name])
-    if state["step"] >= settings.steps:
-        raise TrainingError(f"{folder} is at step {state['step']} already; pass a larger --steps to continue")
-    return state["step"]
 
 
 def finish(stage: Stage, folder: Path, step: int, average: nn.Module, metrics: Metrics | None) -> None:

@@ -30,6 +30,13 @@ def loss_by_time(losses: Tensor, t: Tensor) -> list[float | None]:
     return [losses[bins == k].mean().item() if (bins == k).any() else None for k in range(TIME_BINS)]
 
 
+def postfix(line: dict) -> dict[str, str]:
+    """What the progress bar shows of a line of metrics."""
+    shown = {"loss": ".4f", "psnr": ".1f", "perplexity": ".0f", "clips_per_second": ".0f", "tokens_per_second": ".0f"}
+    shown |= {"flops_per_second": ".3g", "mfu": ".0%"}
+    return {name.replace("_per_second", "/s"): f"{line[name]:{form}}" for name, form in shown.items() if line.get(name)}
+
+
 class Metrics:
     """A line per step in metrics.jsonl. After a crash, lines past the checkpoint are dropped: they will come again."""
 

@@ -1,14 +1,15 @@
-"""Flags that choose the parts of a text-to-video model, and the configuration that they come to."""
+"""The flags of the denoiser, among them those that choose its parts, and the configuration that they come to."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
-from lite_sora.denoisers import DENOISERS, SIZES
+from lite_sora.denoisers import DENOISERS, SIZES, find_denoiser
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.layers.blocks import MLPS, NORMS
-from lite_sora.pipeline import TextToVideoConfig, find_denoiser
+from lite_sora.pipeline import TextToVideoConfig
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 
@@ -17,7 +18,7 @@ OBJECTIVE_PARTS = ("path", "prediction", "weighting", "time", "shift")
 
 
 @dataclass
-class PartSettings(RunSettings):
+class DenoiserSettings(RunSettings):
     # the network
     denoiser: str = flag("dit", "the transformer", choices=list(DENOISERS))
     size: str = flag("toy", "its size: toy; dit and sit: S, B, L, XL; uvit: S, S-deep, M, L, H")
@@ -51,8 +52,33 @@ class PartSettings(RunSettings):
     time: str | None = flag(None, "the density that t is drawn from: uniform, logit-normal, mode, cosmap, jit or edm")
     shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
 
+    # what it learns from
+    frames: int | None = flag(None, "frames of a clip (default: 8, or 9 with --autoencoder: the first and 4 times 2)")
+    caption_dropout: float = flag(0.1, "fraction of captions that are emptied, for classifier-free guidance")
+    original_captions: float = flag(
+        0.0, "fraction of captions as they were before the clips were recaptioned; DALL-E 3 takes 0.05"
+    )
+    overfit: int | None = flag(None, "a first check: overfit this many clips, and show them next to the samples")
+    adherence_clips: int = flag(128, "clips to judge at the end, on the toy world; 0 for none")
 
-def model_config(settings: PartSettings, autoencoder) -> TextToVideoConfig:
+    FREE: ClassVar[set[str]] = RunSettings.FREE | {"adherence_clips"}
+
+    def __post_init__(self):
+        pixels = self.autoencoder == "pixel"
+        self.frames = (8 if pixels else 9) if self.frames is None else self.frames
+        self.patch = self.patch or ([2, 8, 8] if pixels else [1, 2, 2])
+
+    def check(self) -> None:
+        super().check()
+        if self.overfit is not None and self.overfit < 1:
+            raise TrainingError(f"--overfit must be at least 1, not {self.overfit}")
+        if not 0 <= self.original_captions <= 1:
+            raise TrainingError(f"--original-captions is a fraction, 0 to 1, not {self.original_captions}")
+        if len(self.patch) != 3:
+            raise TrainingError("--patch takes three numbers: frames, height, width")
+
+
+def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:
     """What to build. Raises TrainingError for sizes, patches or parts that do not fit together."""
     try:
         _, *sizes = autoencoder.latent_shape(settings.frames, settings.height, settings.width)

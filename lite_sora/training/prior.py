@@ -7,22 +7,24 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from lite_sora.autoencoders.saved import TrainedAutoencoder
+from lite_sora.data.clip import Clip
 from lite_sora.data.loading import Batch, batches
 from lite_sora.prior.pipeline import TextToCodes, TextToCodesConfig, open_vq
 from lite_sora.prior.transformer import CodeTransformerConfig
 from lite_sora.processes import Processes
 from lite_sora.seeds import seed_of
 from lite_sora.text.encoder import build_tokenizer
+from lite_sora.training.clips import Clips
 from lite_sora.training.denoiser import judge_and_suggest, read_captions
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 from lite_sora.training.latents import LatentDataset, cached_latents
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
-from lite_sora.training.muon import matrices_on_tokens
+from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
 from lite_sora.training.samples import save_samples
 
@@ -79,17 +81,16 @@ class PriorStage(Stage):
             self.config = model_config(settings, self.autoencoder)
         super().__init__(settings, processes)
 
-    def open_data(self) -> None:
-        training, held_out = self.open_manifest()
-        cache = Path(self.settings.cache_folder or self.manifest.parent / "cache")
+    def open_data(self, clips: Clips) -> None:
         encode = partial(codes_of, self.autoencoder)
 
-        def codes(clips: list) -> LatentDataset:
-            dataset, broken = cached_latents(self.videos(clips), self.autoencoder, cache, self.processes, encode)
+        def codes(some: list[Clip]) -> LatentDataset:
+            videos = clips.videos(some)
+            dataset, broken = cached_latents(videos, self.autoencoder, clips.cache, self.processes, encode)
             self.skipped.update(broken)
             return dataset
 
-        self.dataset, self.held_out = codes(training), codes(held_out)
+        self.dataset, self.held_out = codes(clips.training), codes(clips.held_out)
         self.real = self.dataset.videos
 
     def build(self) -> TextToCodes:
@@ -97,15 +98,13 @@ class PriorStage(Stage):
             tokenizer = build_tokenizer(caption for clip in self.real.clips for caption in clip.all_captions)
             self.model = TextToCodes(self.config, tokenizer, self.autoencoder)
         self.model.config.training = asdict(self.settings)
-        self.codes_a_clip = math.prod(self.autoencoder.latent_shape(*self.size)[1:])
+        settings = self.settings
+        grid = self.autoencoder.latent_shape(settings.frames, settings.height, settings.width)[1:]  # (T', H', W')
+        self.codes_a_clip = math.prod(grid)
         return self.model
 
-    @property
-    def size(self) -> tuple[int, int, int]:
-        return self.settings.frames, self.settings.height, self.settings.width
-
-    def matrices(self, model: nn.Module) -> list[nn.Parameter]:
-        return matrices_on_tokens(model)
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return make_optimizers(self.model, matrices_on_tokens(self.model), self.settings)
 
     def before_step(self, step: int, batch: Batch) -> None:
         torch.manual_seed(seed_of(self.settings.seed, "dropout", step, self.processes.rank))

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from lite_sora.data.clip import Clip
-from lite_sora.data.loading import VideoDataset, to_frames
+from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.video import write_gif
+from lite_sora.data.windows import VideoDataset
 from lite_sora.training.metrics import Metrics
 
 

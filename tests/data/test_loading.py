@@ -8,8 +8,9 @@ import torch
 
 from lite_sora.data import loading
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.data.loading import TrainingOrder, batches, to_frames, to_model_range
 from lite_sora.data.video import ClipError, probe, write_video
+from lite_sora.data.windows import VideoDataset
 
 SIZE = {"frames": 4, "height": 32, "width": 32, "fps": 8}
 PLENTY = 2**30

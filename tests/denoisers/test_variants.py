@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lite_sora.denoisers import find_denoiser
 from lite_sora.denoisers.dit import DenoiserConfig, DiT
 from lite_sora.denoisers.sit import SiT, SiTConfig
 from lite_sora.denoisers.variants import (
@@ -16,7 +17,6 @@ from lite_sora.denoisers.variants import (
 )
 from lite_sora.layers.blocks import FeedForward
 from lite_sora.layers.patches import patchify, positions_3d
-from lite_sora.pipeline import find_denoiser
 from lite_sora.text.encoder import Text
 
 VARIANTS = {

@@ -5,9 +5,9 @@ import torch
 
 from lite_sora.diffusion.choices import GRIDS
 from lite_sora.diffusion.grids import SIGMA_MAX, SIGMA_MIN, karras_grid
+from lite_sora.diffusion.objective import shift_time, time_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import T_MAX, T_MIN
-from lite_sora.diffusion.times import shift_time, time_grid
 
 EVERY_PATH = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 

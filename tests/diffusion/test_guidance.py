@@ -5,9 +5,9 @@ import torch
 from mixture import Mixture
 
 from lite_sora.diffusion.guidance import guided
+from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.samplers import heun
-from lite_sora.diffusion.times import time_grid
 
 
 def estimates(path, shape=(2, 3, 2, 4, 4)):

@@ -11,7 +11,8 @@ from conftest import ROOT
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.data.loading import batches, to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.evaluation.reconstruction import clips_of, collapse, evaluate, measure, report
 
 

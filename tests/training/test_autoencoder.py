@@ -14,7 +14,8 @@ from test_training import start_process, wait_for_step
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.quantizers import EMACodebook
 from lite_sora.data.clip import read_manifest, write_manifest
-from lite_sora.data.loading import VideoDataset, batches, to_model_range
+from lite_sora.data.loading import batches, to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.evaluation.reconstruction import evaluate
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError

@@ -17,7 +17,7 @@ from lite_sora.captioning import small
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.models import load_captioner
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
-from lite_sora.data.loading import VideoDataset
+from lite_sora.data.windows import VideoDataset
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.toy.world import SHAPES

@@ -16,8 +16,9 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import save_folder
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.data.loading import to_model_range
 from lite_sora.data.video import write_video
+from lite_sora.data.windows import VideoDataset
 from lite_sora.pipeline import TextToVideo
 from lite_sora.processes import Processes
 from lite_sora.storage import tensors

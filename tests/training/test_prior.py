@@ -19,7 +19,8 @@ from test_training import start_process, wait_for_step
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import save_folder
 from lite_sora.data.clip import read_manifest, write_manifest
-from lite_sora.data.loading import VideoDataset, to_model_range
+from lite_sora.data.loading import to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.evaluation.adherence import measure
 from lite_sora.load import load_model
 from lite_sora.prior.pipeline import TextToCodes, open_vq

@@ -8,28 +8,20 @@ stands diversity: how much position, size and distance vary over videos of one p
 over real clips of it. A model that always draws the same video has a high adherence and a diversity near 0.
 """
 
-import argparse
-import json
 import math
-import sys
 from collections import defaultdict
 
 import numpy as np
 from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
-from lite_sora.diffusion.choices import SAMPLERS
-from lite_sora.load import VideoModel, load_model, options_of
-from lite_sora.processes import default_device
 from lite_sora.toy.judge import Seen, judge
 from lite_sora.toy.world import CORNERS, Corner, combinations, draw, prompt, random_scene
 
 FACTS = ("shape", "colour", "motion", "all")
 
 
-def measure(
-    model: VideoModel, corner: str = "default", clips: int = 128, batch: int = 32, seed: int = 0, **options
-) -> dict:
+def measure(model, corner: str = "default", clips: int = 128, batch: int = 32, seed: int = 0, **options) -> dict:
     """Adherence on `clips` videos of seen and as many of held-out combinations. `options` go to `model.generate`.
 
     Returns {"seen": …, "held-out": …}, each with "clips" and, for shape, colour, motion and all three together,
@@ -50,7 +42,7 @@ def measure(
     return result
 
 
-def watch(model: VideoModel, asked: list[tuple], batch: int, seed: int, name: str, **options):
+def watch(model, asked: list[tuple], batch: int, seed: int, name: str, **options):
     """Yields (frames, what the judge sees in them) of a generated video for each (shape, colour, motion) asked for."""
     with tqdm(total=len(asked), desc=f"adherence ({name})", unit="clip") as bar:
         for first in range(0, len(asked), batch):
@@ -120,40 +112,3 @@ def report(result: dict) -> str:
         lines.append(f"{name:>10} ({row['clips']} clips){shares}   {row['all']['low']:.1%} to {row['all']['high']:.1%}")
     shares = ", ".join(f"{name} {value:.2f}" for name, value in result["diversity"].items())
     return "\n".join([*lines, f"diversity (1 = as varied as real clips): {shares}"])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", required=True, help="run folder or hub id")
-    parser.add_argument("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
-    parser.add_argument("--batch", type=int, default=32, help="videos at a time")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, help="sampler steps (default: as the run's config.json says)")
-    parser.add_argument("--guidance", type=float, help="guidance scale (default: as the run's config.json says)")
-    parser.add_argument("--sampler", choices=list(SAMPLERS), help="sampler (default: as the run's config.json says)")
-    parser.add_argument("--temperature", type=float, help="of a prior, as the next two (default: as config.json says)")
-    parser.add_argument("--top-k", type=int, help="draw from the k most likely codes only")
-    parser.add_argument("--top-p", type=float, help="draw from the fewest codes with this probability together")
-    parser.add_argument("--device", help="cuda, mps or cpu")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    if options.clips < 1 or options.batch < 1 or options.seed < 0:
-        parser.error("--clips and --batch must be at least 1, --seed at least 0")
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps must be at least 1, not {options.steps}")
-
-    names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
-    try:
-        model = load_model(options.run, options.device or default_device())
-        sampling = options_of(model, **{name: getattr(options, name) for name in names})
-        corner = model.config.training.get("toy_corner", "default")
-        result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
-    except ValueError as error:
-        sys.exit(f"adherence: {error}")
-    except KeyboardInterrupt:
-        sys.exit("adherence: stopped")
-    print(json.dumps(result, indent=2) if options.json else report(result))
-
-
-if __name__ == "__main__":
-    main()

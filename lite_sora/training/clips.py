@@ -1,0 +1,37 @@
+"""The clips of a run: those of --data, or of the toy world."""
+
+from pathlib import Path
+
+from lite_sora.data.clip import Clip, read_manifest
+from lite_sora.data.windows import VideoDataset
+from lite_sora.processes import Processes
+from lite_sora.toy.dataset import toy_manifest
+from lite_sora.training.flags import RunSettings, TrainingError
+
+
+class Clips:
+    def __init__(self, settings: RunSettings, processes: Processes):
+        """Raises TrainingError for a manifest without training clips."""
+        self.settings, self.processes = settings, processes
+        self.manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
+        clips = list(read_manifest(self.manifest, settings.allow_outside))
+        self.training = [clip for clip in clips if clip.for_training]
+        self.held_out = [clip for clip in clips if not clip.for_training]
+        if not self.training:
+            raise TrainingError(f'{self.manifest} contains no training clips ("split": "train", or no split)')
+
+    @property
+    def cache(self) -> Path:
+        """Where latents, codes and embeddings of captions are kept."""
+        return Path(self.settings.cache_folder or self.manifest.parent / "cache")
+
+    def videos(self, clips: list[Clip], **options) -> VideoDataset:
+        """Windows of clips, of the size and rate that the settings ask for."""
+        settings = self.settings
+        size = settings.frames, settings.height, settings.width, settings.fps
+        return VideoDataset(clips, self.manifest.parent, *size, **options)
+
+    def preload(self, videos: VideoDataset) -> list[str]:
+        """Decodes clips into memory, of which each process of a machine has its part; why some are broken."""
+        most = int(self.settings.cache_gib * 2**30) // self.processes.on_this_machine
+        return videos.preload(most, self.processes.first)
