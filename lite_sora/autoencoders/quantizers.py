@@ -24,9 +24,11 @@ class EMACodebook(nn.Module):
         self.register_buffer("sums", self.vectors.clone())  # and what these latents sum to
 
     def choose(self, z: Tensor) -> Tensor:
-        """The nearest codes: z (B, D, T, H, W) → (B, T, H, W)."""
-        rows = z.movedim(1, -1).flatten(0, 3)  # (B * T * H * W, D)
-        distances = rows.square().sum(1, keepdim=True) - 2 * rows @ self.vectors.T + self.vectors.square().sum(1)
+        """The nearest codes: z (B, D, T, H, W) → (B, T, H, W). Distances are computed in float32 also under autocast:
+        bfloat16 has 8 significant bits, too few to tell neighbouring codes apart."""
+        with torch.autocast(z.device.type, enabled=False):
+            rows = z.float().movedim(1, -1).flatten(0, 3)  # (B * T * H * W, D)
+            distances = rows.square().sum(1, keepdim=True) - 2 * rows @ self.vectors.T + self.vectors.square().sum(1)
         return distances.argmin(1).view(len(z), *z.shape[2:])
 
     def look_up(self, codes: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ class EMACodebook(nn.Module):
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z → (codes' vectors, codes, each sample's commitment loss (B,)): latents are drawn to their codes, and codes
         to latents by `update`."""
-        codes = self.choose(z.float())
+        codes = self.choose(z)
         vectors = self.look_up(codes)
         commitment = COMMITMENT * (z - vectors).square().flatten(1).mean(1)
         return z + (vectors - z).detach(), codes, commitment
@@ -69,21 +71,28 @@ class EMACodebook(nn.Module):
         return z[torch.randperm(len(z), generator=generator)[: self.codes].to(z.device)].to(self.vectors)
 
 
+def check_levels(levels: list[int]) -> None:
+    """Raises ValueError for levels that FSQ cannot have. Two in a channel are too few: the shift of an even channel is
+    atanh(0.5 / half), and half is just below 0.5 there, so the shift would be NaN."""
+    if not levels or min(levels) < 3:
+        raise ValueError(f"FSQ needs at least 3 levels in each channel, not {' '.join(map(str, levels)) or 'none'}")
+
+
 class FSQ(nn.Module):
     """Finite scalar quantisation (2309.15505): each channel is bounded and rounded to one of a few levels, and a code
     is the combination. Nothing is learnt, so nothing can collapse, and there is no loss."""
 
     def __init__(self, levels: list[int]):
         super().__init__()
-        if not levels or min(levels) < 2:
-            raise ValueError(f"FSQ wants two levels or more in each channel, not {levels}")
+        check_levels(levels)
         self.codes = math.prod(levels)
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.register_buffer("basis", torch.tensor([1, *levels[:-1]]).cumprod(0), persistent=False)
 
     def _round(self, z: Tensor) -> Tensor:
-        """z (..., D) → whole numbers from -(L // 2) to (L - 1) // 2, with z's gradient. `shift` puts z = 0 on a level
-        where L is even too, as in the paper's appendix A.1."""
+        """z (..., D) → whole numbers from -(L // 2) to (L - 1) // 2, float32, with z's gradient. Where L is even, z is
+        shifted before tanh, so that z = 0 still maps to a level (the paper's appendix A.1)."""
+        z = z.float()
         half = (self.levels - 1) * (1 - 1e-3) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         bounded = (z + (offset / half).atanh()).tanh() * half - offset
@@ -100,8 +109,8 @@ class FSQ(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z → (levels in [-1, 1], codes, zeros (B,))."""
-        rounded = self._round(z.float().movedim(1, -1)) / (self.levels // 2)
-        return rounded.movedim(-1, 1), self.choose(z.float()), z.new_zeros(len(z))
+        rounded = self._round(z.movedim(1, -1)) / (self.levels // 2)
+        return rounded.movedim(-1, 1), self.choose(z), z.new_zeros(len(z))
 
 
 def perplexity(codes: Tensor, of: int) -> float:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lite_sora.autoencoders.outcome import Outcome
-from lite_sora.autoencoders.quantizers import FSQ, EMACodebook
+from lite_sora.autoencoders.quantizers import FSQ, EMACodebook, check_levels
 from lite_sora.autoencoders.shapes import check_downsample, latent_shape
 
 QUANTIZERS = ("ema", "fsq")
@@ -36,6 +36,8 @@ class VQConfig:
             raise ValueError("downsample 1 1 1 would leave nothing for a VQ-VAE to do")
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(QUANTIZERS)}")
+        if self.quantizer == "fsq":
+            check_levels(self.levels)
         if self.channels % (2 * self.heads):
             raise ValueError(f"channels {self.channels} do not divide by twice the number of heads, {self.heads}")
 

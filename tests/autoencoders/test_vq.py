@@ -62,8 +62,36 @@ def test_fsq_rounds_to_its_levels_and_back():
     assert len(fsq.look_up(everything).flatten(2).movedim(1, -1)[0].unique(dim=0)) == 160
     values.sum().backward()
     assert (z.grad >= 0).all() and z.grad.max() > 0.1
-    with pytest.raises(ValueError, match="two levels or more"):
-        FSQ([8, 1])
+
+
+@pytest.mark.parametrize("levels", [[], [8, 1], [8, 2], [2, 2, 2]])
+def test_fsq_refuses_fewer_than_three_levels(levels):
+    for make in (FSQ, lambda levels: VQConfig(quantizer="fsq", levels=levels)):
+        with pytest.raises(ValueError, match="FSQ needs at least 3 levels in each channel, not"):
+            make(levels)
+    assert VQConfig(quantizer="ema", levels=levels).latent_channels == 256  # where they are not used, they may be so
+
+
+@pytest.mark.parametrize("levels", [[3, 3], [4, 3, 64], [1000, 5]])
+def test_fsq_is_finite_for_every_number_of_levels_that_it_takes(levels):
+    fsq = FSQ(levels)
+    values, codes, _ = fsq(3 * random(2, len(levels), 3, 4, 5))
+    assert values.isfinite().all() and codes.min() >= 0 and codes.max() < fsq.codes
+
+
+@pytest.mark.parametrize("make", [lambda: EMACodebook(codes=64, width=8), lambda: FSQ([8, 5, 5, 5, 8, 4, 4, 1000])])
+def test_autocast_changes_no_code(make):
+    torch.manual_seed(0)
+    quantizer = make().eval()
+    z = 1 + 0.1 * random(2, 8, 4, 6, 6)  # a common offset: in bfloat16 most distances would be equal
+    if isinstance(quantizer, EMACodebook):
+        quantizer.start_from(z.movedim(1, -1).flatten(0, 3), torch.Generator().manual_seed(0))
+    codes = quantizer.choose(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.choose(z), codes)
+        assert torch.equal(quantizer(z)[1], codes)
+        low = quantizer.choose(z.bfloat16())
+    assert torch.equal(low, quantizer.choose(z.bfloat16().float()))
 
 
 def test_perplexity_counts_the_codes_in_use():
