@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_sora.autoencoders.shapes import latent_shape
+from lite_sora.storage.hub import check_name, offline
 
 IMAGES = ("AutoencoderKL", "AutoencoderKLHunyuanImage", "AutoencoderKLKVAE", "AutoencoderKLTemporalDecoder")
 UNFIT = {
@@ -78,7 +79,8 @@ def _load(name: str) -> nn.Module:
     except ImportError:
         raise ValueError(f"the autoencoder {name} needs the diffusers package: pip install diffusers") from None
     try:
-        kind = diffusers.AutoencoderKL.load_config(name).get("_class_name", "model of no class")
+        local = {"local_files_only": offline(check_name(name))}
+        kind = diffusers.AutoencoderKL.load_config(name, **local).get("_class_name", "model of no class")
         if not kind.startswith("AutoencoderKL") or not hasattr(diffusers, kind):
             raise ValueError(f"it is a {kind}, and no AutoencoderKL… of diffusers {diffusers.__version__}")
         if kind in UNFIT:
@@ -86,7 +88,7 @@ def _load(name: str) -> nn.Module:
         # Weights are drawn first, then loaded over; on the CPU even where torch's device is "meta", as in compute.py
         with torch.random.fork_rng([]), torch.device("cpu"):
             model, report = getattr(diffusers, kind).from_pretrained(
-                name, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
+                name, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True, **local
             )
         if missing := report["missing_keys"]:
             raise ValueError(f"its weights are not those of an {kind}; {min(missing)} is missing")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from lite_sora.storage.hub import check_name, offline
 from lite_sora.text.encoder import Text, pool, token_ids
 
 PRETRAINED = {  # what a model's config.json says that it is: the class of transformers that is its text encoder
@@ -19,6 +20,10 @@ PRETRAINED = {  # what a model's config.json says that it is: the class of trans
     "mt5": "MT5EncoderModel",
     "umt5": "UMT5EncoderModel",
 }
+HOW_TO_NAME_ONE = (
+    "Name a folder with a model's config.json, .safetensors and tokenizer files, or a hub id while there is a network; "
+    "`hf download <id> --local-dir <folder>` fetches one"
+)
 
 
 class TextError(ValueError):
@@ -37,7 +42,10 @@ class PretrainedText:
     def __init__(self, name: str, length: int = 256):
         from transformers import AutoConfig, AutoTokenizer
 
-        self.name = name
+        try:
+            self.name = check_name(name)
+        except ValueError as error:
+            raise TextError(f"{error}. {HOW_TO_NAME_ONE}") from None
         config = self._load(AutoConfig)
         if config.model_type not in PRETRAINED:
             raise TextError(
@@ -63,14 +71,16 @@ class PretrainedText:
 
     def _load(self, kind: type, **options):
         try:
-            return kind.from_pretrained(self.name, trust_remote_code=False, **options)
+            return kind.from_pretrained(self.name, trust_remote_code=False, local_files_only=self._offline, **options)
         except Exception as error:  # transformers and the hub raise many kinds
             reason = str(error).strip().partition("\n")[0]
             raise TextError(
-                f"{self.name}: {kind.__name__} finds nothing that it can load ({reason}). Name a folder with a model's "
-                "config.json, .safetensors and tokenizer files, or a hub id while there is a network; `hf download "
-                "<id> --local-dir <folder>` fetches one"
+                f"{self.name}: {kind.__name__} finds nothing that it can load ({reason}). {HOW_TO_NAME_ONE}"
             ) from error
+
+    @cached_property
+    def _offline(self) -> bool:
+        return offline(self.name)
 
     @cached_property
     def model(self) -> nn.Module:
