@@ -14,6 +14,10 @@ class PixelAutoencoder:
         """(C, T, H, W) of the latents of a video."""
         return latent_shape(self.latent_channels, self.downsample, frames, height, width)
 
+    def fingerprint(self) -> str:
+        """The name of these latents in a cache: they depend on nothing but the video."""
+        return "pixel"
+
     def encode(self, video: Tensor) -> Tensor:
         """video (B, 3, T, H, W) in [-1, 1] → latents (B, 3, T, H, W)."""
         return video

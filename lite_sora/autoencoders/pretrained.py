@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders.shapes import latent_shape
 from lite_sora.storage.hub import check_name, offline
+from lite_sora.storage.tensors import digest, digest_of_weights
 
 IMAGES = ("AutoencoderKL", "AutoencoderKLHunyuanImage", "AutoencoderKLKVAE", "AutoencoderKLTemporalDecoder")
 UNFIT = {
@@ -41,6 +42,12 @@ class PretrainedAutoencoder:
 
     def __deepcopy__(self, memo: dict) -> "PretrainedAutoencoder":
         return self  # frozen: a copy of the denoiser, such as its average, shares it
+
+    def fingerprint(self) -> str:
+        """A digest of all that latents depend on: weights, shift, scale and configuration. It names them in a cache."""
+        weights = self.model.state_dict() | {"applied shift": self.shift, "applied scale": self.scale}
+        settings = {name: value for name, value in self.model.config.items() if not name.startswith("_")}  # no paths
+        return digest(digest_of_weights(weights), type(self.model).__name__, sorted(settings.items()))
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T', H', W') of the latents of a video. Raises ValueError, with the flag, for a size that does not fit."""

@@ -13,6 +13,7 @@ from lite_sora.autoencoders import kl, vq
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.storage.files import write_whole
+from lite_sora.storage.tensors import digest, digest_of_weights
 
 AUTOENCODERS = {  # kind: (network, its configuration, its presets)
     "kl": (KLAutoencoder, KLConfig, kl.PRESETS),
@@ -29,6 +30,14 @@ class TrainedAutoencoder:
         self.training = read_config(Path(folder))["training"]  # the settings of its run
         self.downsample, self.latent_channels = self.model.downsample, self.model.latent_channels
         self.scale = float(self.model.scale)  # what latents, less their mean, are multiplied by to have unit variance
+
+    def __deepcopy__(self, memo: dict) -> "TrainedAutoencoder":
+        return self  # frozen: a copy of the denoiser, such as its average, shares it
+
+    def fingerprint(self) -> str:
+        """A digest of all that latents depend on: weights, shift, scale and configuration. It names them in a cache."""
+        weights = self.model.state_dict() | {"applied scale": torch.as_tensor(self.scale)}  # shift is a buffer
+        return digest(digest_of_weights(weights), self.model.config)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T', H', W') of the latents of a video. Raises ValueError for a size that does not fit."""

@@ -92,6 +92,11 @@ class PretrainedText:
             raise TextError(f"{self.name}: its weights are not those of a {self._class}; {min(missing)} is missing")
         return model.eval().requires_grad_(False)
 
+    def release(self) -> None:
+        """Frees the model's memory, for example once all captions of a run are cached. The next caption loads it
+        again."""
+        vars(self).pop("model", None)
+
     def __deepcopy__(self, memo: dict) -> "PretrainedText":
         return self  # frozen: a copy of the model, such as its average, shares it
 

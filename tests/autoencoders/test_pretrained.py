@@ -196,6 +196,21 @@ def test_cosmos_has_statistics_of_each_frame_of_latents(tmp_path):
             torch.testing.assert_close(latents[channel, frame], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_fingerprint_changes_with_all_that_latents_depend_on(tmp_path):
+    save("AutoencoderKLWan", tmp_path / "one")
+    save("AutoencoderKLWan", tmp_path / "same")
+    save("AutoencoderKLWan", tmp_path / "shifted", latents_mean=[0.5, -0.5, 1.0, 0.1])
+    save("AutoencoderKLWan", tmp_path / "scaled", latents_std=[2.0, 0.5, 1.0, 3.0])
+    opened = {name: load_autoencoder(tmp_path / name) for name in ("one", "same", "shifted", "scaled")}
+    found = {name: autoencoder.fingerprint() for name, autoencoder in opened.items()}
+    assert found["one"] == found["same"] and len(set(found.values())) == 3
+    opened["one"].shift = opened["one"].shift + 5
+    opened["same"].scale = opened["same"].scale * 2
+    next(opened["scaled"].model.parameters()).data.view(-1)[0] += 1e-6
+    found |= {f"{name} changed": opened[name].fingerprint() for name in ("one", "same", "scaled")}
+    assert len(set(found.values())) == 6
+
+
 # ---------------------------------------------------------------- in a model
 
 

@@ -1,7 +1,9 @@
 """Pretrained CLIP and T5 as text encoders: tiny random ones, saved to a folder and loaded from there."""
 
+import gc
 import json
 import warnings
+import weakref
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,18 @@ def test_the_unknown_token_of_clip_is_its_end_token(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_unknown_words(encoder, ["a red", ""])
+
+
+def test_a_released_model_is_loaded_again_when_a_caption_comes(t5):
+    encoder = PretrainedText(t5)
+    ids = encoder.tokenize(CAPTIONS)
+    before = encoder(ids)
+    gone = weakref.ref(encoder.model)
+    encoder.release()
+    gc.collect()
+    assert gone() is None and encoder.width == 16
+    assert torch.equal(encoder(ids).tokens, before.tokens)
+    PretrainedText(t5).release()  # nothing was loaded yet
 
 
 # ---------------------------------------------------------------- in a model
