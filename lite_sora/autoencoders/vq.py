@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lite_sora.autoencoders.outcome import Outcome
 from lite_sora.autoencoders.quantizers import FSQ, EMACodebook, check_levels
 from lite_sora.autoencoders.shapes import check_downsample, latent_shape
+from lite_sora.layers.attention import attend
 
 QUANTIZERS = ("ema", "fsq")
 
@@ -95,8 +96,7 @@ class AxisAttention(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         h = h.movedim(self.axis, -2)
         q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))  # (…, heads, N, D / heads)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)
-        return self.out(h).movedim(-2, self.axis)
+        return self.out(attend(q, k, v)).movedim(-2, self.axis)
 
 
 class AxialAttention(nn.Module):
