@@ -24,6 +24,7 @@ def load_autoencoder(name: str | Path) -> PixelAutoencoder | TrainedAutoencoder 
 
 
 def _of_diffusers(folder: Path) -> bool:
+    """Whether the folder's config.json is one of the diffusers library."""
     try:
         return "_class_name" in json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):

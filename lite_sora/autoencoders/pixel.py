@@ -1,4 +1,4 @@
-"""The identity as an autoencoder: latents are pixels. So training in pixel space is training in a latent space."""
+"""The identity as an autoencoder: latents are pixels, so that pixel space is one more latent space."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from lite_sora.autoencoders.shapes import latent_shape
 class PixelAutoencoder:
     downsample = (1, 1, 1)  # frames, height, width
     latent_channels = 3
-    scale = 1.0  # what latents are multiplied by to have unit variance
+    scale = 1.0  # latents are multiplied by this to have unit variance
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T, H, W) of the latents of a video."""

@@ -1,4 +1,4 @@
-"""Run folders of autoencoders, and what is none; the interface that all share."""
+"""Run folders of autoencoders, and folders that are not; the interface that all share."""
 
 import copy
 import json
@@ -99,7 +99,7 @@ def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path):
             call(tmp_path / "model.safetensors")
 
 
-def test_what_is_no_autoencoder_is_a_clear_error(tmp_path):
+def test_what_is_not_an_autoencoder_is_a_clear_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="config.json does not exist"):
         load_autoencoder(tmp_path / "empty")

@@ -111,15 +111,15 @@ def test_latents_and_codes_tell_the_same(quantizer, channels):
     assert latents.shape[1:] == network.latent_shape(8, 8, 6) == (channels, 2, 2, 3) and codes.shape == (2, 2, 2, 3)
     decoded = network.decode(latents)
     assert decoded.shape == x.shape and torch.equal(decoded, network.decode_codes(codes))
-    outcome = network(x)
-    assert torch.equal(outcome.codes, codes)
-    torch.testing.assert_close(outcome.reconstruction, decoded, rtol=0, atol=1e-5)
+    output = network(x)
+    assert torch.equal(output.codes, codes)
+    torch.testing.assert_close(output.reconstruction, decoded, rtol=0, atol=1e-5)
 
 
 def test_every_weight_learns():
     network = VQAutoencoder(VQConfig(channels=8, blocks=1, codes=16, code_width=6))
-    outcome = network(random(2, 3, 8, 8, 8))
-    (outcome.reconstruction.square().mean() + outcome.penalty.mean()).backward()
+    output = network(random(2, 3, 8, 8, 8))
+    (output.reconstruction.square().mean() + output.penalty.mean()).backward()
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
 
 
@@ -131,6 +131,6 @@ def test_sizes_and_parts_that_do_not_fit_are_clear_errors():
         network.codes(torch.zeros(1, 3, 4, 10, 8))
     with pytest.raises(ValueError, match="quantizer 'vq' is not one of ema, fsq"):
         VQConfig(quantizer="vq")
-    with pytest.raises(ValueError, match="channels 6 do not divide"):
+    with pytest.raises(ValueError, match="channels 6 must be a multiple of twice the number of heads, 4"):
         VQConfig(channels=6)
     assert PRESETS["videogpt"] == VQConfig((4, 4, 4), 240, 4, 2, "ema", 2048, 256)

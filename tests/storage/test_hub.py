@@ -60,7 +60,9 @@ def test_without_a_network_the_look_up_of_a_text_model_ends_at_once(refused, cap
 def test_without_a_network_the_look_up_of_an_autoencoder_ends_at_once(refused, capfd):
     pytest.importorskip("diffusers")
     start = time.monotonic()
-    with pytest.raises(ValueError, match="somebody/vae is no autoencoder .* without a network, name a folder"):
+    with pytest.raises(
+        ValueError, match="the autoencoder somebody/vae cannot be loaded .* without a network, name a folder"
+    ):
         load_autoencoder("somebody/vae")
     assert time.monotonic() - start < 4 and len(refused) <= 4
     assert "Retry" not in "".join(capfd.readouterr())
