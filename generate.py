@@ -18,8 +18,7 @@ from lite_sora.captioning.upsampling import training_captions, upsample, upsampl
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import enlarge
 from lite_sora.data.video import write_gif, write_video
-from lite_sora.diffusion.grids import GRIDS
-from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.load import VideoModel, load_model, makes_videos, options_of
 from lite_sora.processes import default_device

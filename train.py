@@ -2,7 +2,7 @@
 
 python train.py                                   the default: a toy world, from data to samples, in minutes
 python train.py --data my/manifest.jsonl          your own captioned clips
-python train.py --resume runs/toy --steps 2000    go on
+python train.py --resume runs/toy --steps 2000    continue a run
 python train.py autoencoder                       a video autoencoder, on the toy world
 python train.py captioner                         a small vision-language model that captions clips, on the toy world
 python train.py prior                             an autoregressive model of a VQ autoencoder's codes
@@ -10,45 +10,37 @@ torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 """
 
 import sys
+from importlib import import_module
 
 from lite_sora.data.clip import ManifestError
+from lite_sora.data.video import ClipError
 from lite_sora.processes import leave
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.pretrained import TextError
-from lite_sora.training import (
-    autoencoder,
-    autoencoder_settings,
-    captioner,
-    captioner_settings,
-    loop,
-    prior,
-    prior_settings,
-    settings,
-)
-from lite_sora.training.loop import TrainingError
+from lite_sora.training.flags import TrainingError, parse
 
-STAGES = {  # name: (what reads its flags, what trains)
-    "denoiser": (settings.parse, loop.train),
-    "autoencoder": (autoencoder_settings.parse, autoencoder.train_autoencoder),
-    "captioner": (captioner_settings.parse, captioner.train_captioner),
-    "prior": (prior_settings.parse, prior.train_prior),
+STAGES = {  # name: its module in lite_sora.training, and the settings there
+    "denoiser": "DenoiserSettings",
+    "autoencoder": "AutoencoderSettings",
+    "captioner": "CaptionerSettings",
+    "prior": "PriorSettings",
 }
 
 
 def main() -> None:
     arguments = sys.argv[1:]
-    stage = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "denoiser"
-    if stage not in STAGES:
-        sys.exit(f"train.py: there is no stage {stage!r}; there is: {', '.join(STAGES)}")
-    parse, train = STAGES[stage]
+    name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "denoiser"
+    if name not in STAGES:
+        sys.exit(f"train.py: there is no stage {name!r}; there is: {', '.join(STAGES)}")
+    stage = import_module(f"lite_sora.training.{name}")
     try:
-        train(*parse(arguments, __doc__))
+        stage.train(parse(getattr(stage, STAGES[name]), arguments, __doc__))
         leave()
-    except (ManifestError, CheckpointError, TextError, TrainingError) as error:
+    except (CheckpointError, ClipError, ManifestError, TextError, TrainingError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit(
-            "train.py: stopped; what was saved before stays, and --resume goes on from a checkpoint, if there is one"
+            "train.py: stopped; what was saved before stays, and --resume continues from a checkpoint, if there is one"
         )
 
 

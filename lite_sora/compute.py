@@ -1,15 +1,17 @@
-"""How much computing a training run takes, and how fast a machine can be: FLOPs and peaks, the two halves of MFU. And
-which device of a machine to take.
+"""How much computing a training run takes, and how fast a machine can be: FLOPs and peaks, the two halves of MFU.
 
 FLOPs are counted on torch's "meta" device, where tensors have shapes and no values, so any model can be counted in a
 moment. A multiply-add is two FLOPs (the papers' "Gflops" are often multiply-adds: half of that).
 """
 
+import copy
 import time
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from lite_sora.text.encoder import Text
 
 # Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice that).
 # The first part that fits counts, so a card's variants come before its plain name.
@@ -33,12 +35,16 @@ def training_flops(model: nn.Module, latents: tuple[int, ...], words: int) -> in
 
     model is a TextToVideo, latents the shape (C, T, H, W), words the number of tokens of its caption.
     """
-    with torch.device("meta"):
-        copy = type(model)(model.config, model.text.tokenizer)
-    x = torch.empty(1, *latents, device="meta")
-    t, ids = torch.empty(1, device="meta"), torch.ones(1, words, dtype=torch.long, device="meta")
+    denoiser = copy.deepcopy(model.denoiser).to("meta").requires_grad_()
+    x, t = torch.empty(1, *latents, device="meta"), torch.empty(1, device="meta")
     with FlopCounterMode(display=False) as counter:
-        copy.denoiser(x, t, copy.text(ids)).sum().backward()
+        if isinstance(model.text, nn.Module):  # it is trained along
+            ids = torch.ones(1, words, dtype=torch.long, device="meta")
+            text = copy.deepcopy(model.text).to("meta").requires_grad_()(ids)
+        else:
+            tokens = torch.empty(1, words, model.text.width, device="meta")
+            text = Text(tokens, torch.ones(1, words, dtype=torch.bool, device="meta"), tokens[:, 0])
+        denoiser(x, t, text).sum().backward()
     return counter.get_total_flops()
 
 
@@ -54,7 +60,8 @@ def known_peak(device: torch.device, precision: str) -> float | None:
 
 def matmul_flops(dtype: torch.dtype, size: int = 1024, device: torch.device | str = "cpu", tries: int = 20) -> float:
     """The FLOP/s of the fastest of a few square matmuls."""
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    chance = torch.Generator(device)  # of its own: a measurement must not change what is trained
+    a, b = (torch.randn(size, size, device=device, generator=chance).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(tries):
         start = time.perf_counter()

@@ -8,20 +8,20 @@ import torch
 
 from lite_sora.pipeline import TextToVideo
 from lite_sora.prior.pipeline import TextToCodes
-from lite_sora.storage.runs import CheckpointError, folder_or_hub, need
+from lite_sora.published.pipeline import PublishedTextToVideo
+from lite_sora.storage.runs import CheckpointError, folder_or_hub, need, read_json
 
 VideoModel = TextToVideo | TextToCodes
-KINDS = {"denoiser": TextToVideo, "prior": TextToCodes}  # config.json's "kind"; without one, a denoiser
+KINDS = {"denoiser": TextToVideo, "prior": TextToCodes, "published": PublishedTextToVideo}  # config.json's "kind"
 
 
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VideoModel:
-    """A model that makes videos of prompts. Raises CheckpointError for a folder that holds none."""
+    """A model that makes videos of prompts. Raises CheckpointError for a folder without one."""
     folder = folder_or_hub(folder)
     path = need(folder, "config.json")
-    try:
-        kind = json.loads(path.read_text()).get("kind", "denoiser")
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from None
+    config = read_json(path)
+    # without a kind: a denoiser, or a published model of an earlier version, which names its convention alone
+    kind = config.get("kind") or ("published" if config.get("convention") else "denoiser")
     if kind not in KINDS:
         raise CheckpointError(f"{path} is of kind {kind!r}, which makes no videos; those that do: {', '.join(KINDS)}")
     return KINDS[kind].from_pretrained(folder, device)

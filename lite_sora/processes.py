@@ -4,11 +4,16 @@
 """
 
 import os
+import signal
+import threading
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+PATIENCE = timedelta(days=30)  # of processes that wait while another one samples, judges or encodes
 
 
 def default_device() -> str:
@@ -30,6 +35,11 @@ class Processes:
     def first(self) -> bool:
         """True in the one process that prints and writes."""
         return self.rank == 0
+
+    @property
+    def on_this_machine(self) -> int:
+        """How many of them run on this machine."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.world > 1 else 1
 
     def gather(self, values: Tensor) -> Tensor:
         """All processes' values (N,) one after another, (world * N,), in each of them."""
@@ -63,10 +73,29 @@ def join(device: str | None) -> Processes:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # a second run in the same processes
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     return Processes(dist.get_rank(), world, torch.device(device))
 
 
 def leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+class OrderlyStop:
+    """Ctrl-C (or SIGTERM) asks for a stop after the running step; a second one stops at once."""
+
+    def __enter__(self) -> "OrderlyStop":
+        self.asked, self.before = False, {}
+        if threading.current_thread() is threading.main_thread():  # signals reach no other
+            self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, number, frame) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from lite_sora.toy.dataset import write_toy_dataset  # noqa: E402
-from lite_sora.training.loop import train  # noqa: E402
-from lite_sora.training.settings import parse  # noqa: E402
+from lite_sora.training.denoiser import DenoiserSettings, train  # noqa: E402
+from lite_sora.training.flags import parse  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +27,4 @@ def tiny_flags(manifest: Path) -> list[str]:
 
 def run_train(*flags: str) -> Path:
     """train.py with these flags, in this process; returns the run's folder."""
-    return train(*parse(list(flags), "test"))
+    return train(parse(DenoiserSettings, list(flags), "test"))

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import generate
+from lite_sora.autoencoders import load_autoencoder
+from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.diffusion.objective import PRESETS
-from lite_sora.diffusion.samplers import SAMPLERS
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.encoder import build_tokenizer
 
@@ -27,7 +28,9 @@ def tiny_model(objective="sit") -> TextToVideo:
         width=16,
         steps=3,
     )
-    model = TextToVideo(config, build_tokenizer(["a red circle moving right", "a blue square"])).eval()
+    model = assemble(
+        config, build_tokenizer(["a red circle moving right", "a blue square"]), load_autoencoder(config.autoencoder)
+    ).eval()
     torch.nn.init.normal_(model.denoiser.out.weight, std=0.05)  # it starts at zero, which would hide everything
     for block in model.denoiser.blocks:
         torch.nn.init.normal_(block.modulation[-1].weight, std=0.05)
@@ -186,7 +189,7 @@ def test_without_a_network_a_hub_id_gives_a_clear_error(monkeypatch):
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(CheckpointError, match="somebody/model is not a folder here, and could not be fetched"):
+    with pytest.raises(CheckpointError, match="somebody/model is not a folder here and could not be fetched"):
         TextToVideo.from_pretrained("somebody/model")
 
 

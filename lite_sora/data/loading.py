@@ -31,6 +31,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def split(self, pieces: int) -> list["Batch"]:
+        """The batch in up to `pieces` pieces of one size, of which the last may be smaller."""
+        size = -(-len(self) // pieces)
+        parts = [slice(first, first + size) for first in range(0, len(self), size)]
+        return [Batch(self.video[part], self.captions[part], self.seeds[part]) for part in parts]
+
 
 def to_model_range(video: Tensor) -> Tensor:
     """uint8 [0, 255] → float [-1, 1]."""

@@ -5,14 +5,15 @@ changed from block to block. Only in the attention do both meet, as one sequence
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.layers.blocks import Attention, FeedForward, make_norm, modulate
+from lite_sora.layers.attention import Attention, attend, make_norm
+from lite_sora.layers.blocks import FeedForward
+from lite_sora.layers.patches import modulate
 
 
 class JointBlock(nn.Module):
-    """`config` is a DiTConfig. The last block's words are only read, since nothing comes after them."""
+    """`config` is a VariantConfig. The last block's words are only read, since nothing comes after them."""
 
     def __init__(self, config, last: bool):
         super().__init__()
@@ -27,7 +28,7 @@ class JointBlock(nn.Module):
         theirs = self.words.before(words, words_values, None)
         q, k, v = (torch.cat(pair, dim=2) for pair in zip(ours, theirs, strict=True))  # (B, heads, N + L, D / heads)
         mask = torch.cat([words_mask.new_ones(h.shape[:2]), words_mask], dim=1)[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        mixed = attend(q, k, v, mask)  # (B, N + L, D)
         h = self.video.after(h, mixed[:, : h.shape[1]], video_values)
         return h, self.words.after(words, mixed[:, h.shape[1] :], words_values)
 
@@ -55,5 +56,5 @@ class Stream(nn.Module):
         if self.read_only:
             return h
         shift, scale, gate1, gate2 = values[:, None].chunk(6, dim=-1)[2:]
-        h = torch.addcmul(h, gate1, self.attention.out(mixed))
-        return torch.addcmul(h, gate2, self.mlp(modulate(self.norm2(h), shift, scale)))
+        h = h + gate1 * self.attention.out(mixed)
+        return h + gate2 * self.mlp(modulate(self.norm2(h), shift, scale))

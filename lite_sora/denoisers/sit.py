@@ -9,11 +9,11 @@ left for this file is one number: SiT hands its t, between 0 and 1, to the sines
 
 from dataclasses import dataclass
 
-from lite_sora.denoisers.dit import DiT, DiTConfig
+from lite_sora.denoisers.dit import DenoiserConfig, DiT
 
 
 @dataclass
-class SiTConfig(DiTConfig):
+class SiTConfig(DenoiserConfig):
     time_scale: float = 1.0
 
 

@@ -4,15 +4,14 @@ to the second, so that what a patch looked like need not be carried through the 
 smooths the seams between patches.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lite_sora.denoisers.transformer import TransformerConfig, VideoTransformer
+from lite_sora.denoisers.dit import DenoiserConfig
 from lite_sora.layers.blocks import Block
-from lite_sora.layers.patches import sincos
+from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, sincos, unpatchify
 from lite_sora.text.encoder import Text
 
 SIZES = {  # name: (width, depth, heads); S to H as in table 1 of 2209.12152
@@ -27,12 +26,11 @@ SKIPS = ("concat", "add", "none")
 
 
 @dataclass
-class UViTConfig(TransformerConfig):
+class UViTConfig(DenoiserConfig):
     depth: int = 5
     skip: str = "concat"  # then a linear layer; or add, or none: figure 2a of the paper
     convolution: bool = True
-    attention_bias: bool = True
-    balance_frames: bool = False  # the tokens beside the patches count once for each frame, as in the image model
+    attention_bias: bool = True  # on queries, keys and values; the published ones have none
 
     def __post_init__(self):
         super().__post_init__()
@@ -43,68 +41,70 @@ class UViTConfig(TransformerConfig):
             )
 
 
-class UViT(VideoTransformer):
+class LongSkipBlocks(nn.Module):
+    """The U: blocks of the first half, one in the middle, and blocks of the second half, each of which also receives
+    the output of its mirror image in the first."""
+
     def __init__(self, config: UViTConfig):
-        super().__init__(config)
-        width = config.width
-        if config.classes:
-            self.embed_class = nn.Embedding(config.classes, width)
-        elif config.text_width:
-            self.embed_text = nn.Linear(config.text_width, width)
-        # what kind of token it is: the time, or the caption's; the positions of those that have no place
-        self.kinds = nn.Parameter(torch.zeros(2, width))
+        super().__init__()
+        self.skip, self.half, width = config.skip, config.depth // 2, config.width
         self.blocks = nn.ModuleList(
             Block(width, config.heads, config.mlp, config.norm, config.qk_norm, config.attention_bias)
             for _ in range(config.depth)
         )
         if config.skip == "concat":
-            self.skip_blocks = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(config.depth // 2))
-        self.norm = nn.LayerNorm(width)
-        if config.convolution:
-            channels = config.out_channels or config.channels
-            self.convolution = nn.Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1))
-        self.initialize_weights()
+            self.skip_blocks = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(self.half))
 
-    def initialize_weights(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.trunc_normal_(self.kinds, std=0.02)
-        if self.config.positions:
-            nn.init.trunc_normal_(self.positions, std=0.02)
-
-    def forward(self, x: Tensor, t: Tensor, condition: Text | Tensor | None = None) -> Tensor:
-        """As `VideoTransformer`; condition may be None for a model that knows neither captions nor classes."""
-        if x.dim() == 4:
-            return self(x[:, :, None], t, condition)[:, :, 0]
-        video = super().forward(x, t, condition)
-        return self.convolution(video) if self.config.convolution else video
-
-    def transform(self, h: Tensor, t: Tensor, condition: Text | Tensor | None, grid: tuple[int, int, int]) -> Tensor:
-        config, patches = self.config, h.shape[1]
-        time = sincos(config.time_scale * t, config.width).to(h.dtype)  # (B, D)
-        tokens, mask = [time[:, None] + self.kinds[0]], None  # (B, 1, D)
-        if config.classes:
-            tokens.append(self.embed_class(condition)[:, None] + self.kinds[1])
-        elif config.text_width:
-            tokens.append(self.embed_text(condition.tokens) + self.kinds[1])  # (B, L, D)
-            mask = torch.cat([condition.mask.new_ones(len(h), patches + 1), condition.mask], dim=1)
-        h = torch.cat([h, *tokens], dim=1)  # (B, N + 1 + L, D)
-        if config.balance_frames:  # log T more on a score is T times the weight
-            scores = h.new_zeros(h.shape[:2])
-            scores[:, patches:] = math.log(grid[0])
-            mask = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
-
-        rotation = self.rotation_of(grid, h.shape[1] - patches, h.device)
-        half, kept = config.depth // 2, []
+    def forward(self, h: Tensor, mask: Tensor | None, rotation: Tensor | None) -> Tensor:
+        """h (B, N, D) → (B, N, D); mask and rotation as in `Attention`."""
+        kept = []  # outputs of the first half
         for number, block in enumerate(self.blocks):
-            if number > half and config.skip == "concat":
-                h = self.skip_blocks[number - half - 1](torch.cat([h, kept.pop()], dim=-1))
-            elif number > half and config.skip == "add":
+            if number > self.half and self.skip == "concat":
+                h = self.skip_blocks[number - self.half - 1](torch.cat([h, kept.pop()], dim=-1))
+            elif number > self.half and self.skip == "add":
                 h = h + kept.pop()
             h = block(h, mask, rotation)
-            if number < half:
+            if number < self.half:
                 kept.append(h)
-        return self.norm(h[:, :patches])
+        return h
+
+
+class UViT(LongSkipBlocks):
+    def __init__(self, config: UViTConfig):
+        super().__init__(config)
+        self.config, width = config, config.width
+        values = config.channels * config.patch[0] * config.patch[1] * config.patch[2]  # of a patch
+        self.embed, self.out = nn.Linear(values, width), nn.Linear(width, values)
+        self.embed_text = nn.Linear(config.text_width, width)
+        self.kinds = nn.Parameter(torch.zeros(2, width))  # marks a token as the time, or as a word of the caption
+        self.norm = nn.LayerNorm(width)
+        if config.convolution:
+            self.convolution = nn.Conv3d(config.channels, config.channels, (1, 3, 3), padding=(0, 1, 1))
+        initialize_weights(self)
+
+    def forward(self, x: Tensor, t: Tensor, text: Text) -> Tensor:
+        """x (B, C, T, H, W), t (B,) in [0, 1], Text of B captions → (B, C, T, H, W)."""
+        config, size = self.config, x.shape[2:]
+        grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
+        h = self.embed(patchify(x, config.patch))  # (B, N, D)
+        patches = h.shape[1]
+        h = h + positions_3d(grid, config.width, h.device)
+        time = sincos(config.time_scale * t, config.width)[:, None] + self.kinds[0]  # (B, 1, D)
+        words = self.embed_text(text.tokens) + self.kinds[1]  # (B, L, D)
+        h = torch.cat([h, time, words], dim=1)  # (B, N + 1 + L, D)
+        mask = torch.cat([text.mask.new_ones(len(h), patches + 1), text.mask], dim=1)
+        others = h.shape[1] - patches
+        rotation = rotations_3d(grid, config.width // config.heads, others, h.device) if config.rope else None
+        h = super().forward(h, mask, rotation)
+        video = unpatchify(self.out(self.norm(h[:, :patches])), config.patch, size)
+        return self.convolution(video) if config.convolution else video
+
+
+def initialize_weights(model: nn.Module) -> None:
+    """As in the paper's code: normal with a standard deviation of 0.02, biases 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.trunc_normal_(model.kinds, std=0.02)

@@ -1,4 +1,4 @@
-"""Guidance: sampling from what two prompts say, further in the direction of one than the other."""
+"""Guidance: from the estimates for two prompts, one further in the direction of the first. Read `both`."""
 
 from torch import Tensor
 
@@ -14,13 +14,12 @@ def guided(
     rescale: float = 0.0,
     path: ProbabilityPath | None = None,
 ) -> Denoiser:
-    """Classifier-free guidance (2207.12598): away from what the negative (by default the empty) prompt gives.
+    """Classifier-free guidance (2207.12598): away from the estimate for the negative (by default the empty) prompt.
 
-    interval: the times at which to guide, ends included; at others the prompt alone is followed, and the negative one
-        costs nothing (2404.07724, whose interval is of noise levels).
+    interval: the times with guidance, ends included (2404.07724); at others the negative is not evaluated.
     rescale: phi of 2305.08891, section 3.4, in [0, 1]: how far the guided video is scaled back to the spread of the
-        unguided one. The paper scales the network's output; here it is the clean video, which is the same thing under
-        every prediction, and the noise follows from it on the `path`, which is needed for this alone.
+        unguided one. The paper scales the network's output. Here it is the clean video, so that every prediction gives
+        the same result, and the noise follows from it on the `path`; ValueError without one.
     """
     if scale == 1:
         return denoise
@@ -29,7 +28,7 @@ def guided(
 
     def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         x0, noise = denoise(x, t)
-        if not interval[0] <= float(t[0]) <= interval[1]:
+        if interval != (0.0, 1.0) and not interval[0] <= float(t[0]) <= interval[1]:
             return x0, noise
         x0_negative, noise_negative = denoise_negative(x, t)
         guided_x0 = x0_negative + scale * (x0 - x0_negative)

@@ -1,10 +1,10 @@
 """The likelihood of a video under the model: its exact density along the probability-flow ODE (2011.13456, section 4.3;
 FFJORD, 1810.01367).
 
-A video x is carried from data to noise, whose density is known, and on its way the log-density changes by the
+The ODE carries a video x from data to noise, whose density is known. On the way the log-density changes by the
 divergence of the ODE's velocity v:
 
-    log p(x) = log N(x at t = 1; 0, 1) + integral of div v(x_t, t) dt from 0 to 1
+    log p(x) = log N(x at t = 1; 0, sigma(1)^2) + integral of div v(x_t, t) dt from 0 to 1
 
 The divergence is the trace of v's Jacobian J: the mean of e^T J e over probes e with uncorrelated values of mean 0 and
 variance 1 (Hutchinson's estimator, unbiased; FFJORD, section 3.1), each of which costs one backward pass.
@@ -15,9 +15,9 @@ import math
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.ode import pairs, velocity
 from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import T_MAX, T_MIN, Denoiser
+from lite_sora.diffusion.samplers import pairs, velocity
 
 
 def random_probes(x: Tensor, count: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -36,11 +36,11 @@ def exact_probes(x: Tensor) -> Tensor:
 def log_likelihood(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, probes: Tensor) -> Tensor:
     """log p(x) of each video in nats, (B,), for videos x (B, ...), by Heun steps over the times of a grid.
 
-    times: as samplers take them, falling from 1 to 0; here they are walked the other way. Clamped to [T_MIN, T_MAX],
-        where networks are asked, so that the density is that of videos with noise of level sigma / alpha at T_MIN.
+    times: as for a sampler, falling from 1 to 0; here the walk goes from 0 to 1. They are clamped to [T_MIN, T_MAX],
+        where networks are evaluated, so the density is that of videos with noise of level sigma / alpha at T_MIN.
     probes: (count, *x.shape), the same ones at all times, as in FFJORD.
-    denoise: as samplers take it, but not guided: guidance bends the ODE away from any density that was learnt. Each
-        video's result must depend on that video alone.
+    denoise: as for a sampler, but without guidance, which follows no learnt density. Each video's result must depend
+        on that video alone.
     """
     times = times.flip(0).clamp(T_MIN, T_MAX)
     alpha = path.alpha_sigma(times[0])[0]
@@ -52,13 +52,14 @@ def log_likelihood(denoise: Denoiser, x: Tensor, times: Tensor, path: Probabilit
         slope_next, divergence_next = _velocity_and_divergence(denoise, ahead, t_next, path, probes)
         x = x + (t_next - t) * (slope + slope_next) / 2
         result = result + (t_next - t) * (divergence + divergence_next) / 2
-    return result - x.square().flatten(1).sum(1) / 2 - size / 2 * math.log(2 * math.pi)
+    sigma = path.alpha_sigma(times[-1])[1]  # below 1 at T_MAX on the linear path
+    return result - (x / sigma).square().flatten(1).sum(1) / 2 - size * (sigma.log() + math.log(2 * math.pi) / 2)
 
 
 def bits_per_dimension(log_likelihood: Tensor, size: int) -> Tensor:
-    """-log2 p(x) for each of a video's `size` values, from log p(x) in nats: of the density of videos in [-1, 1], as
-    they are (or of latents), so it may be negative. Papers count the bits of 8-bit values: add log2(127.5), as steps
-    of 1 / 127.5 are what they are here, for videos with uniform noise of that width added (dequantised)."""
+    """-log2 p(x) for each of a video's `size` values, from log p(x) in nats. The density is that of videos in [-1, 1]
+    or of latents, so the result may be negative. Papers count the bits of 8-bit values, whose steps are 1 / 127.5 here:
+    for videos with uniform noise of that width added (dequantised), add log2(127.5)."""
     return -log_likelihood / (size * math.log(2))
 
 

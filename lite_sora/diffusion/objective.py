@@ -1,11 +1,17 @@
 """What a denoiser is trained on: a path, a prediction, a weighting and a time density, four independent choices.
 
-`PRESETS` names the published combinations. See `path.py` and `prediction.py` for the first two; the weighting and the
-time density are here. A loss is always `weight(t) * |output - target|^2`, averaged over a video's values. What all
-four come to is in `weighting.py`.
+The whole of rectified flow in five lines, of which every other objective is a variation:
+
+    t, noise = torch.rand(len(x)), torch.randn_like(x)  # time density: uniform
+    x_t = (1 - t) * x + t * noise                       # path: linear
+    velocity = noise - x                                # prediction: velocity
+    loss = (network(x_t, t) - velocity).square()        # weighting: none
+    loss.mean().backward()
+
+`PRESETS` names published combinations. Paths are in `path.py`, predictions in `prediction.py`, time densities in
+`times.py`. `weighting.py` draws the curve over noise levels that the four choices amount to.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,62 +19,31 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion import prediction as predictions
-from lite_sora.diffusion.path import PATHS, ProbabilityPath, along
+from lite_sora.diffusion.path import PATHS, along
+from lite_sora.diffusion.times import TIME_DENSITIES, shift_time
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
 
-# ---------------------------------------------------------------- weightings
 # Weights of the squared error of the clean video, as a function of log-SNR (Kingma & Gao 2303.00848). "none" leaves the
-# squared error of the network's own output alone, "velocity" is what "none" gives to a velocity prediction.
-
-VELOCITY_WEIGHT_MAX = 400.0  # "velocity" would be infinite at t = 0; 2511.13720 stops at 1 / 0.05^2 on the linear path
-
+# squared error of the network's own output as it is, "velocity" is what "none" amounts to for a velocity prediction.
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor] | None] = {
     "none": None,
     "velocity": None,
     "snr": lambda log_snr: log_snr.exp(),  # = the noise prediction's plain loss
     "min-snr": lambda log_snr: log_snr.exp().clamp(max=5),  # gamma = 5, Hang et al. 2303.09556
-    "soft-min-snr": lambda log_snr: 1 / ((-log_snr).exp() + 1 / 5),  # Crowson et al. 2401.11605, gamma = 5
-    "sigmoid": lambda log_snr: log_snr.exp() * torch.sigmoid(2 - log_snr),  # bias 2: 2303.00848, table 1 (noise loss)
+    # Crowson et al. 2401.11605: gamma = 1 / sigma_data^2 = 4, as in the authors' k-diffusion
+    "soft-min-snr": lambda log_snr: 1 / ((-log_snr).exp() + predictions.SIGMA_DATA**2),
+    # The noise's error times sigmoid(2 - log-SNR), the shape of 2303.00848's "sigmoid". The paper's w(log-SNR) is the
+    # whole weight: it divides by the density of log-SNR, which is left in here.
+    "sigmoid": lambda log_snr: log_snr.exp() * torch.sigmoid(2 - log_snr),
     "edm": lambda log_snr: log_snr.exp() + 1 / predictions.SIGMA_DATA**2,  # 2206.00364: (s^2 + sd^2) / (s sd)^2
 }
-
-# ---------------------------------------------------------------- time densities
-# Each maps u, uniform on (0, 1), to t: the density's quantile function. t = 1 is noise. 2403.03206, section 3.1.
-
-MODE_SCALE = 1.29  # "mode": s of 2403.03206, eq. 20
-
-
-def _normal_quantile(u: Tensor) -> Tensor:
-    return math.sqrt(2) * torch.erfinv(2 * u - 1)
-
-
-def _edm_time(u: Tensor, path: ProbabilityPath) -> Tensor:
-    log_sigma = -1.2 + 1.2 * _normal_quantile(u)  # P_mean, P_std of 2206.00364, for the noise level sigma / alpha
-    return path.time_at(-2 * log_sigma)
-
-
-TIME_DENSITIES: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
-    "uniform": lambda u, path: u,
-    "logit-normal": lambda u, path: torch.sigmoid(_normal_quantile(u)),
-    "mode": lambda u, path: 1 - u - MODE_SCALE * ((math.pi / 2 * u).cos() ** 2 - 1 + u),
-    "cosmap": lambda u, path: 1 - 1 / ((math.pi / 2 * u).tan() + 1),
-    "edm": _edm_time,
-}
-
-
-def shift_time(t: Tensor, shift: float) -> Tensor:
-    """Moves times towards noise for shift > 1 (2403.03206, eq. 23): a video of many redundant pixels hides less at a
-    given t than a small image does."""
-    return shift * t / (1 + (shift - 1) * t)
-
-
-# ---------------------------------------------------------------- all four together
+VELOCITY_WEIGHT_MAX = 400.0  # "velocity" would be infinite at t = 0; 2511.13720 stops at 1 / 0.05^2 on the linear path
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Four choices by name, and how far times are shifted towards noise."""
+    """Four choices by name, and how far times are shifted towards noise. Raises ValueError for an unknown name."""
 
     path: str = "linear"
     prediction: str = "velocity"
@@ -91,43 +66,33 @@ class Objective:
 
     def weight(self, t: Tensor) -> Tensor:
         """The weight (B,) of the squared error of the network's output at t (B,)."""
+        path, t = PATHS[self.path], t.clamp(predictions.T_MIN, predictions.T_MAX)
         if self.weighting == "none":
             return torch.ones_like(t)
-        return self._x0_weight(t) / self._x0_error_factor(self.prediction, t)
-
-    def _x0_weight(self, t: Tensor) -> Tensor:
         if self.weighting == "velocity":
-            return self._x0_error_factor("velocity", t).clamp(max=VELOCITY_WEIGHT_MAX)
-        log_snr = PATHS[self.path].log_snr(t.clamp(predictions.T_MIN, predictions.T_MAX))
-        return WEIGHTINGS[self.weighting](log_snr)
-
-    def _x0_error_factor(self, prediction: str, t: Tensor) -> Tensor:
-        """|error of the output|^2 / |error of the clean video|^2, from x = (b x_t - sigma y) / determinant."""
-        alpha, sigma, a, b = predictions.matrix(PATHS[self.path], prediction, t)
-        return ((alpha * b - sigma * a) / sigma) ** 2
-
-    def effective_weight(self, t: Tensor) -> Tensor:
-        """The weight (B,) that the whole loss gives at t (B,) to the squared error of the clean video."""
-        return self.weight(t) * self._x0_error_factor(self.prediction, t)
+            of_x0 = predictions.error_ratio(path, "velocity", t).clamp(max=VELOCITY_WEIGHT_MAX)
+        else:
+            of_x0 = WEIGHTINGS[self.weighting](path.log_snr(t))
+        return of_x0 / predictions.error_ratio(path, self.prediction, t)
 
     def noisy(self, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t (B, ...) from x and noise (B, ...) at t (B,)."""
         return PATHS[self.path].mix(x, noise, t.clamp(predictions.T_MIN, predictions.T_MAX))
 
-    def loss(self, denoiser: Network, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """The weighted squared error of each video, (B,). x and noise (B, C, T, H, W), t (B,)."""
-        output = self._ask(denoiser, self.noisy(x, noise, t), t)
+    def loss(self, network: Network, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """weight(t) |output - target|^2, the mean of each video, (B,), for x and noise (B, C, T, H, W) at t (B,)."""
+        output = self._evaluate(network, self.noisy(x, noise, t), t)
         error = output.float() - predictions.target(PATHS[self.path], self.prediction, x, noise, t)
         return self.weight(t) * error.square().flatten(1).mean(1)
 
-    def x_and_noise(self, denoiser: Network, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """What the denoiser believes the clean video and the noise in x_t to be: all that a sampler needs."""
-        return predictions.solve(PATHS[self.path], self.prediction, x_t, self._ask(denoiser, x_t, t).float(), t)
+    def x_and_noise(self, network: Network, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's estimate of the clean video and of the noise in x_t: all that a sampler needs."""
+        return predictions.solve(PATHS[self.path], self.prediction, x_t, self._evaluate(network, x_t, t).float(), t)
 
-    def _ask(self, denoiser: Network, x_t: Tensor, t: Tensor) -> Tensor:
+    def _evaluate(self, network: Network, x_t: Tensor, t: Tensor) -> Tensor:
         t = t.clamp(predictions.T_MIN, predictions.T_MAX)
         scale = predictions.input_scale(PATHS[self.path], self.prediction, t)
-        return denoiser(x_t if scale is None else along(scale, x_t) * x_t, t)
+        return network(x_t if scale is None else along(scale, x_t) * x_t, t)
 
 
 PRESETS = {
@@ -136,9 +101,9 @@ PRESETS = {
     "toy": Objective("linear", "x0", "velocity", "logit-normal", shift=6.0),
     "sit": Objective("linear", "velocity", "none", "uniform"),  # 2401.08740
     "sd3": Objective("linear", "velocity", "none", "logit-normal"),  # 2403.03206
-    "jit": Objective("linear", "x0", "velocity", "logit-normal"),  # 2511.13720
+    "jit": Objective("linear", "x0", "velocity", "jit"),  # 2511.13720
     "ddpm": Objective("vp", "noise", "none", "uniform"),  # DDPM, DiT, U-ViT
-    "v": Objective("cosine", "v", "none", "uniform"),  # 2202.00512
+    "v": Objective("gvp", "v", "none", "uniform"),  # 2202.00512: alpha = cos(pi t / 2)
     "min-snr": Objective("vp", "noise", "min-snr", "uniform"),  # 2303.09556
     "edm": Objective("linear", "edm", "edm", "edm"),  # 2206.00364; the path only rescales its x + s noise
 }

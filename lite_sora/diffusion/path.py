@@ -3,7 +3,7 @@
 | path   | alpha                        | sigma            | used by                                    |
 |--------|------------------------------|------------------|--------------------------------------------|
 | linear | 1 - t                        | t                | rectified flow 2209.03003, SiT, SD3        |
-| gvp    | cos(pi t / 2)                | sin(pi t / 2)    | stochastic interpolants, SiT (2401.08740)  |
+| gvp    | cos(pi t / 2)                | sin(pi t / 2)    | SiT 2401.08740, Salimans & Ho 2202.00512   |
 | vp     | DDPM's linear beta           | sqrt(1-alpha^2)  | DDPM 2006.11239, DiT, U-ViT                |
 | cosine | cos((t+s)/(1+s) pi/2) / norm | sqrt(1-alpha^2)  | Nichol & Dhariwal 2102.09672, eq. 17       |
 """
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lite_sora.diffusion.bisection import bisect
+
 BETA_MIN, BETA_MAX = 0.1, 20.0  # vp: beta(t) = BETA_MIN + t (BETA_MAX - BETA_MIN), Song et al. 2011.13456, eq. 32
-COSINE_OFFSET = 0.008  # cosine: s of 2102.09672
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,8 @@ class ProbabilityPath:
         return 2 * (alpha.clamp_min(1e-30).log() - sigma.clamp_min(1e-30).log())
 
     def time_at(self, log_snr: Tensor) -> Tensor:
-        """The t in [0, 1] where log_snr(t) has this value, by bisection in float64 (log_snr falls with t)."""
-        low, high = torch.zeros_like(log_snr, dtype=torch.float64), torch.ones_like(log_snr, dtype=torch.float64)
-        for _ in range(60):
-            middle = (low + high) / 2
-            above = self.log_snr(middle) > log_snr
-            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        return ((low + high) / 2).to(log_snr.dtype)
+        """The t in [0, 1] where the path has this log-SNR, found in float64; where it has it nowhere, 0 or 1."""
+        return bisect(lambda t: -self.log_snr(t), -log_snr)
 
 
 def along(value: Tensor, like: Tensor) -> Tensor:
@@ -70,17 +66,15 @@ def _vp(t: Tensor):
     return alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma.clamp_min(1e-8)  # from alpha^2 + sigma^2 = 1
 
 
-def _cosine(t: Tensor):
-    scale = math.pi / 2 / (1 + COSINE_OFFSET)
-    start = COSINE_OFFSET * scale
+def _cosine(t: Tensor, s: float = 0.008):
+    scale = math.pi / 2 / (1 + s)
+    start = s * scale
     u = start + t * scale
     alpha = u.cos() / math.cos(start)
-    # 1 - alpha^2 without cancellation at t = 0: sin(u + start) sin(u - start) / cos(start)^2
-    sigma = ((u + start).sin() * (t * scale).sin()).clamp_min(0).sqrt() / math.cos(start)
+    sigma = ((u + start).sin() * (t * scale).sin()).clamp_min(0).sqrt() / math.cos(start)  # 1 - alpha^2 cancels at 0
     alpha_dot = -u.sin() * scale / math.cos(start)
     return alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma.clamp_min(1e-8)
 
 
-PATHS = {
-    name: ProbabilityPath(name, f) for name, f in {"linear": _linear, "gvp": _gvp, "vp": _vp, "cosine": _cosine}.items()
-}
+FORMULAS = {"linear": _linear, "gvp": _gvp, "vp": _vp, "cosine": _cosine}
+PATHS = {name: ProbabilityPath(name, coefficients) for name, coefficients in FORMULAS.items()}

@@ -3,7 +3,7 @@
     [x_t]   [alpha sigma] [x    ]
     [ y ] = [  a     b  ] [noise]
 
-so one solve turns any prediction into the clean video and the noise. `ROWS` is the table of (a, b):
+so one solve turns any output into the clean video and the noise. `ROWS` is the table of (a, b):
 
 | prediction | a      | b       | used by                                             |
 |------------|--------|---------|-----------------------------------------------------|
@@ -25,19 +25,15 @@ from torch import Tensor
 
 from lite_sora.diffusion.path import ProbabilityPath, along
 
-Denoiser = Callable[
-    [Tensor, Tensor], tuple[Tensor, Tensor]
-]  # (x_t (B, ...), t (B,)) → clean video, noise, both (B, ...)
-
+Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (x_t (B, ...), t (B,)) → clean video, noise (B, ...)
 SIGMA_DATA = 0.5  # EDM's assumed spread of the data
-
-
-def _edm_norm(alpha: Tensor, sigma: Tensor) -> Tensor:
-    return (sigma**2 + SIGMA_DATA**2 * alpha**2).sqrt()
+# The determinant alpha b - sigma a is 0 for x0 at t = 0, for noise and score at t = 1. So networks are evaluated at
+# times clamped to [T_MIN, T_MAX], in training and in sampling.
+T_MIN, T_MAX = 1e-3, 1 - 1e-3
 
 
 def _edm(alpha, sigma, alpha_dot, sigma_dot):
-    norm = _edm_norm(alpha, sigma)
+    norm = (sigma**2 + SIGMA_DATA**2 * alpha**2).sqrt()
     return sigma / (SIGMA_DATA * norm), -SIGMA_DATA * alpha / norm
 
 
@@ -50,20 +46,15 @@ ROWS = {  # (alpha, sigma, alpha', sigma') → (a, b)
     "edm": _edm,
 }
 
-# The system is singular where its determinant alpha b - sigma a is 0: x0 at t = 0, noise and score at t = 1. Networks
-# are asked, in training and in sampling, at times clamped to [T_MIN, T_MAX], so it never is.
-T_MIN, T_MAX = 1e-3, 1 - 1e-3
-
 
 def matrix(path: ProbabilityPath, prediction: str, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """alpha, sigma, a, b at t (B,), clamped to [T_MIN, T_MAX]; float32, each (B,)."""
-    alpha, sigma, alpha_dot, sigma_dot = path.coefficients(t.clamp(T_MIN, T_MAX))
-    a, b = ROWS[prediction](alpha, sigma, alpha_dot, sigma_dot)
-    return alpha, sigma, a, b
+    alpha, sigma, *slopes = path.coefficients(t.clamp(T_MIN, T_MAX))
+    return alpha, sigma, *ROWS[prediction](alpha, sigma, *slopes)
 
 
 def target(path: ProbabilityPath, prediction: str, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """What the network should put out: a x + b noise, for x and noise (B, ...) at t (B,)."""
+    """The output that the network should have: a x + b noise, for x and noise (B, ...) at t (B,)."""
     _, _, a, b = matrix(path, prediction, t)
     return along(a, x) * x + along(b, x) * noise
 
@@ -75,9 +66,15 @@ def solve(path: ProbabilityPath, prediction: str, x_t: Tensor, y: Tensor, t: Ten
     return (b * x_t - sigma * y) / determinant, (alpha * y - a * x_t) / determinant
 
 
+def error_ratio(path: ProbabilityPath, prediction: str, t: Tensor) -> Tensor:
+    """|error of the output|^2 / |error of the clean video|^2, (B,), at t (B,)."""
+    alpha, sigma, a, b = matrix(path, prediction, t)
+    return ((alpha * b - sigma * a) / sigma) ** 2  # solve's determinant, over the factor of y
+
+
 def input_scale(path: ProbabilityPath, prediction: str, t: Tensor) -> Tensor | None:
-    """What x_t is multiplied by before the network sees it, (B,); None for 1. EDM's c_in / alpha."""
+    """The factor of x_t in the network's input, (B,); None for 1. EDM's c_in / alpha."""
     if prediction != "edm":
         return None
     alpha, sigma = path.alpha_sigma(t.clamp(T_MIN, T_MAX))
-    return 1 / _edm_norm(alpha, sigma)
+    return 1 / (sigma**2 + SIGMA_DATA**2 * alpha**2).sqrt()

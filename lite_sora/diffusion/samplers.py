@@ -1,22 +1,79 @@
-"""Samplers: from noise to a video. Each is one function `(denoise, x, times, path, normal) -> x` over
+"""Samplers along the probability-flow ODE (2011.13456, section 4.3), and their times.
 
-    denoise(x_t (B, ...), t (B,)) → (clean video, noise), both (B, ...)
+The ODE is dx/dt = alpha' x0 + sigma' noise, with the clean video x0 and the noise that the denoiser finds in x. It
+turns noise into a video deterministically. A sampler is a function `(denoise, x, times, path, normal) -> x`:
 
-so any sampler runs with any prediction and path. `times` falls from 1 (noise) to 0 (data), see `grids.py`. `normal()`
-gives fresh normal noise of x's shape, for those samplers that add some. Those on SiT's SDE take one more argument:
-`functools.partial(euler_maruyama, diffusion="sbdm")` chooses one of `DIFFUSIONS`.
+    denoise   (x_t (B, ...), t (B,)) → (clean video, noise), both (B, ...): of any prediction on any path
+    x         noise (B, ...)
+    times     (steps + 1,), falling from 1 (noise) to 0 (data); on the CPU no step has to wait for the GPU
+    normal    () → fresh normal noise of x's shape, for samplers that add some: those of `sde.py`
+
+The last step, to t = 0, returns the clean video that the denoiser finds. So does DDIM's by its formula, and any step to
+t = 0 on the linear path. On `vp` and `cosine`, where sigma' is infinite at 0, a step along the velocity would leave up
+to half of the last sigma's noise on data that is sharper than that, as videos are. On smoother data the price is an
+error of sigma^2 / 2 times the score there, which a fine end of the grid makes small: see `grids.py`.
 """
 
-from lite_sora.diffusion.ode import ddim, dpm_solver_pp_2m, euler, heun, unipc
-from lite_sora.diffusion.sde import ddpm, euler_maruyama, heun_sde
+from torch import Tensor
 
-SAMPLERS = {
-    "euler": euler,
-    "heun": heun,
-    "ddim": ddim,
-    "dpm++2m": dpm_solver_pp_2m,
-    "unipc": unipc,
-    "ddpm": ddpm,
-    "euler-maruyama": euler_maruyama,
-    "heun-sde": heun_sde,
-}
+from lite_sora.diffusion.path import ProbabilityPath
+from lite_sora.diffusion.prediction import Denoiser
+from lite_sora.diffusion.times import time_grid
+
+
+def uniform_grid(steps: int, path: ProbabilityPath, shift: float) -> Tensor:
+    return time_grid(steps)
+
+
+def shifted_grid(steps: int, path: ProbabilityPath, shift: float) -> Tensor:
+    return time_grid(steps, shift)
+
+
+def pairs(times: Tensor):
+    """The times at which each step begins and ends, ((), ())."""
+    return zip(times[:-1], times[1:], strict=True)
+
+
+def find(denoise: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean video and the noise, both (B, ...), that the denoiser finds in x (B, ...) at t ()."""
+    return denoise(x, t.to(x.device, non_blocking=True).expand(len(x)))
+
+
+def clean(denoise: Denoiser, x: Tensor, t: Tensor) -> Tensor:
+    return find(denoise, x, t)[0]
+
+
+def velocity(denoise: Denoiser, x: Tensor, t: Tensor, path: ProbabilityPath) -> Tensor:
+    """dx/dt = alpha' x0 + sigma' noise (2303.08797, eq. 2.32), for x (B, ...) at t ()."""
+    x0, noise = find(denoise, x, t)
+    _, _, alpha_dot, sigma_dot = path.coefficients(t)
+    return alpha_dot * x0 + sigma_dot * noise
+
+
+def euler(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
+    """Euler steps: first order, one evaluation a step."""
+    for t, t_next in pairs(times):
+        if t_next == 0:
+            return clean(denoise, x, t)
+        x = x + (t_next - t) * velocity(denoise, x, t, path)
+    return x
+
+
+def heun(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
+    """Heun steps: second order, two evaluations a step but the last (2206.00364, algorithm 1)."""
+    for t, t_next in pairs(times):
+        if t_next == 0:
+            return clean(denoise, x, t)
+        slope = velocity(denoise, x, t, path)
+        ahead = x + (t_next - t) * slope
+        x = x + (t_next - t) * (slope + velocity(denoise, ahead, t_next, path)) / 2
+    return x
+
+
+def ddim(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None) -> Tensor:
+    """DDIM (2010.02502, eq. 12 with eta = 0): mixes x0 with the noise that was found, but less of it."""
+    for t, t_next in pairs(times):
+        x0, noise = find(denoise, x, t)
+        alpha, sigma = path.alpha_sigma(t_next)
+        x = alpha * x0 + sigma * noise
+    return x

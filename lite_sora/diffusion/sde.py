@@ -1,10 +1,10 @@
-"""Samplers that follow an SDE: on the way from noise to a video, fresh noise is added and as much old noise removed.
+"""Samplers that follow an SDE: on the way from noise to a video, they add fresh noise and remove as much old noise.
 
-How much is free (SiT, 2401.08740): with any diffusion D(t) >= 0, the SDE
+The amount is free (SiT, 2401.08740). With any diffusion D(t) >= 0, the SDE
 
     dx = (velocity - D score) dt + sqrt(2 D) dW, from t = 1 to 0, where score = -noise / sigma
 
-has the same distributions at all t as the ODE, which is D = 0. SiT writes w for 2 D.
+has the same distributions at all t as the ODE, its case D = 0. SiT writes w for 2 D.
 """
 
 import math
@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.ode import clean, pairs
 from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import Denoiser
+from lite_sora.diffusion.samplers import clean, find, pairs
 
 
 def ddpm(
@@ -23,7 +23,7 @@ def ddpm(
 ) -> Tensor:
     """DDPM's ancestral sampling (2006.11239, algorithm 2) in continuous time: eq. 12 of 2010.02502 with eta = 1."""
     for t, t_next in pairs(times):
-        x0, noise = denoise(x, t.expand(len(x)))
+        x0, noise = find(denoise, x, t)
         (alpha, sigma), (alpha_next, sigma_next) = path.alpha_sigma(t), path.alpha_sigma(t_next)
         fresh = sigma_next * (1 - (alpha * sigma_next / (alpha_next * sigma)) ** 2).clamp_min(0).sqrt()
         kept = (sigma_next**2 - fresh**2).clamp_min(0).sqrt()
@@ -38,7 +38,7 @@ def _sbdm(alpha: Tensor, sigma: Tensor, alpha_dot: Tensor, sigma_dot: Tensor) ->
 
 
 # D(t), (), from t () and the path: the choices of SiT, named as in its code. "sbdm", score-based diffusion models, is
-# the reverse of the forward SDE that makes noise of data along the path (2011.13456, eq. 6); SiT's w^KL / 2.
+# the reverse of the forward SDE along the path, from data to noise (2011.13456, eq. 6); SiT's w^KL / 2.
 DIFFUSIONS: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
     "constant": lambda t, path: torch.ones_like(t),
     "sigma": lambda t, path: path.alpha_sigma(t)[1],
@@ -50,15 +50,16 @@ DIFFUSIONS: dict[str, Callable[[Tensor, ProbabilityPath], Tensor]] = {
 
 
 def _diffusion(name: str, t: Tensor, path: ProbabilityPath, step: Tensor) -> Tensor:
-    """D(t), but at most what replaces half of the noise in one step: more than all would overshoot, and D / sigma^2 is
-    infinite at t = 0 for "constant", at t = 1 for "sbdm". The bound rises without end as steps get shorter."""
+    """D(t), but at most the amount that replaces half of the noise in one step. To replace more than all would
+    overshoot, and D / sigma^2 is infinite at t = 0 for "constant", at t = 1 for "sbdm". Shorter steps raise the bound.
+    """
     _, sigma = path.alpha_sigma(t)
     return DIFFUSIONS[name](t, path).minimum(sigma**2 / (2 * step))
 
 
 def _drift(denoise: Denoiser, x: Tensor, t: Tensor, path: ProbabilityPath, diffusion: Tensor) -> Tensor:
     """velocity - D score, (B, ...)."""
-    x0, noise = denoise(x, t.expand(len(x)))
+    x0, noise = find(denoise, x, t)
     _, sigma, alpha_dot, sigma_dot = path.coefficients(t)
     return alpha_dot * x0 + (sigma_dot + diffusion / sigma) * noise
 
@@ -90,7 +91,7 @@ def heun_sde(
     diffusion: str = "sigma",
 ) -> Tensor:
     """Heun steps on SiT's SDE: weak order 2, two evaluations a step but the last. SiT's own code adds a step's noise
-    before its first evaluation, which is of order 1; here the second alone sees it."""
+    before the first evaluation, which gives order 1; here it is added before the second."""
     for t, t_next in pairs(times):
         if t_next == 0:
             return clean(denoise, x, t)

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
-from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.load import VideoModel, load_model, options_of
 from lite_sora.processes import default_device
 from lite_sora.toy.judge import Seen, judge

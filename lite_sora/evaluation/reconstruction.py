@@ -27,9 +27,13 @@ COLLAPSED = 0.05  # the share of codes in use below which a codebook has collaps
 
 
 def clips_of(manifest: Path, held_out: bool, allow_outside: bool = False) -> list[Clip]:
-    """The clips for training, or those that are held out ("split"). They need no captions here."""
-    rows = [clip for clip in read_manifest(manifest, allow_outside) if clip.for_training != held_out]
-    return [clip if clip.caption.strip() else replace(clip, caption=clip.id, captions=[]) for clip in rows]
+    """The clips for training, or those that are held out ("split")."""
+    return captioned([clip for clip in read_manifest(manifest, allow_outside) if clip.for_training != held_out])
+
+
+def captioned(clips: list[Clip]) -> list[Clip]:
+    """Clips that need no captions: their ids stand in for those that are missing."""
+    return [clip if clip.caption.strip() else replace(clip, caption=clip.id, captions=[]) for clip in clips]
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
-"""An error that is the same for all objectives: how far is the clean video that a model believes in from the true one?
+"""An error that is the same for all objectives: how far is a model's estimate of the clean video from the true one?
 
-Losses of different objectives cannot be compared: each weighs times and predictions in its own way. But any model can
-be asked, at a given log-SNR, for the clean video, whatever its path and prediction. This module asks at fixed noise
-levels, with fixed noise, on clips that training has not seen, and takes the mean squared error.
+Losses of different objectives cannot be compared: each weighs times and predictions in its own way. But any model
+estimates the clean video at a given log-SNR, whatever its path and prediction. This module measures the mean squared
+error of that estimate at fixed noise levels, with fixed noise, on clips that training has not seen.
 """
 
 from pathlib import Path
@@ -20,7 +20,8 @@ LOG_SNRS = (4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log(alpha^2 / sigma^2), from har
 
 @torch.no_grad()
 def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]:
-    """The mean squared error of the clean latents (of videos in [-1, 1]) at each of `LOG_SNRS`, told their captions.
+    """The mean squared error of the clean latents (of videos in [-1, 1]) at each of `LOG_SNRS` conditioned on
+    their captions.
 
     The clips are the first that are not for training ("split"), or else the first of all.
     """
@@ -31,9 +32,9 @@ def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]
     batch = next(iter(batches(dataset, [[(index, index) for index in range(len(dataset))]], workers=0)))
     x = model.autoencoder.encode(to_model_range(batch.video.to(model.device)))  # (B, C, T, H, W)
     noise = normal(batch.seeds, x.shape[1:]).to(model.device)
-    denoise, path, errors = model.denoise_told(batch.captions), PATHS[model.objective.path], []
+    denoise, path, errors = model.denoiser_for(batch.captions), PATHS[model.objective.path], []
     for log_snr in LOG_SNRS:
         t = path.time_at(torch.full((len(x),), log_snr)).to(model.device)
-        believed, _ = denoise(model.objective.noisy(x, noise, t), t)
-        errors.append((believed - x).square().mean().item())
+        estimate, _ = denoise(model.objective.noisy(x, noise, t), t)
+        errors.append((estimate - x).square().mean().item())
     return errors

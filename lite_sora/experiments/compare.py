@@ -6,7 +6,7 @@
 Every variant sees the same clips, times' random numbers and noise in the same order, and gets the same `--flops`, the
 same `--budget` of seconds (measured beforehand, so that its learning rate ends in time) or as many FLOPs as `--steps`
 of the first variant take. Equal terms: all are sampled with DDIM at the same noise levels, and judged by prompt
-adherence and by the error of the clean video that they believe in (`x0_error.py`). A variant is a preset (`VARIANTS`)
+adherence and by the error of their estimate of the clean video (`x0_error.py`). A variant is a preset (`VARIANTS`)
 or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it goes on where it stopped.
 """
 
@@ -17,34 +17,35 @@ import os
 import re
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import training_flops
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
-from lite_sora.diffusion.grids import time_grid
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.times import time_grid
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report
-from lite_sora.pipeline import TextToVideo
+from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes, default_device, join, leave
-from lite_sora.storage.checkpoint import read_json
-from lite_sora.storage.files import write_whole
-from lite_sora.storage.runs import CheckpointError
+from lite_sora.storage.runs import CheckpointError, read_json, write_json
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import TextError
+from lite_sora.toy.dataset import toy_manifest
 from lite_sora.toy.sentences import facts_of
-from lite_sora.training.loop import TrainingError, longest_caption, make_optimizers, model_config, toy_manifest, train
+from lite_sora.training.denoiser import DenoiserSettings, train
+from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
+from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import autocast, choose_precision
-from lite_sora.training.settings import TrainSettings, parse
+from lite_sora.training.parts import model_config
 
 VARIANTS = {
     "dit": {"denoiser": "dit", "objective": "ddpm"},  # as published: 2212.09748
@@ -78,7 +79,7 @@ def parse_variants(text: str) -> dict[str, list[str]]:
         for change in filter(None, changes.split(",")):
             key, equals, value = change.partition("=")
             key = key.strip().replace("-", "_")
-            if not equals or key not in TrainSettings.__dataclass_fields__:
+            if not equals or key not in DenoiserSettings.__dataclass_fields__:
                 raise CompareError(f"--variants: {change!r} in {name!r} is no flag=value of train.py")
             options[key] = value.strip()
         if folder_of(name) in map(folder_of, variants):
@@ -101,10 +102,11 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
     for name, flags in variants.items():
         if name in plan["variants"]:
             continue
-        settings = parse([*flags, *options.flags], "a variant")[0]
-        clips = list(read_manifest(manifest_of(settings), settings.allow_outside))
-        model = TextToVideo(model_config(settings), build_tokenizer(clip.caption for clip in clips))
-        words = longest_caption(model, clips)
+        settings = parse(DenoiserSettings, [*flags, *options.flags], "a variant")
+        captions = [clip.caption for clip in read_manifest(manifest_of(settings), settings.allow_outside)]
+        autoencoder = load_autoencoder(settings.autoencoder)
+        model = assemble(model_config(settings, autoencoder), build_tokenizer(captions), autoencoder)
+        words = model.text.tokenize(captions[:256]).shape[1]
         flops = settings.batch_size * training_flops(model, model.latent_shape(), words)
         row = {"flags": flags, "flops": flops, "parameters": sum(p.numel() for p in model.denoiser.parameters())}
         plan["total_flops"] = plan["total_flops"] or options.steps * flops
@@ -117,19 +119,19 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
     return plan
 
 
-def manifest_of(settings: TrainSettings) -> Path:
+def manifest_of(settings: DenoiserSettings) -> Path:
     """What a variant learns from, and what is held out there."""
     if settings.data:
         return Path(settings.data)
     return toy_manifest(settings, Processes(0, 1, torch.device("cpu")))
 
 
-def step_seconds(model: TextToVideo, settings: TrainSettings, words: int, tries: int = 6) -> float:
+def step_seconds(model: TextToVideo, settings: DenoiserSettings, words: int, tries: int = 6) -> float:
     """The median time of a forward and backward pass of a batch and an optimiser step, on this machine as it is now."""
     device = torch.device(settings.device or default_device())
-    precision = choose_precision(device) if settings.precision == "auto" else settings.precision
+    precision = choose_precision(Processes(0, 1, device)) if settings.precision == "auto" else settings.precision
     model.to(device)
-    optimizers = make_optimizers(model, settings)
+    optimizers = make_optimizers(model, matrices_on_tokens(model), settings)
     x = torch.randn(settings.batch_size, *model.latent_shape(), device=device)
     t, ids = torch.rand(len(x), device=device), torch.ones(len(x), words, dtype=torch.long, device=device)
     seconds = []
@@ -188,13 +190,15 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
     every = str(-(-row["steps"] // options.points))
     flags = [*row["flags"], *options.flags, "--steps", str(row["steps"]), "--seed", str(seed), "--out", str(folder)]
     flags += ["--adherence_clips", "0", "--sample_every", every, "--checkpoint_every", every]
-    settings, given = parse(flags, "a variant")
     done = read_lines(folder / "metrics.jsonl")
     if (folder / "config.json").exists():  # there is a checkpoint
-        given = {"resume": str(folder)}
-        settings = replace(settings, **given)
+        settings = parse(DenoiserSettings, ["--resume", str(folder)], "a variant")
+    else:
+        settings = parse(DenoiserSettings, flags, "a variant")
+        if first_process():  # it was stopped before the first checkpoint
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
     if not settings.resume or done[-1]["step"] < row["steps"]:
-        train(settings, given, observe)
+        train(settings, observe)
         if read_lines(folder / "metrics.jsonl")[-1]["step"] < row["steps"]:
             raise KeyboardInterrupt  # which train took as a wish to end in an orderly way
     if first_process():
@@ -204,7 +208,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         frames = to_frames(model.generate(list(PROMPTS), seeds=[0, 0], sampler="ddim", times=same_times(model)))
         for number, prompt_frames in enumerate(frames):
             sheet([prompt_frames], [PROMPTS[number]]).save(folder / f"prompt-{number}.png")
-        write_whole(folder / "result.json", lambda path: path.write_text(json.dumps(result, indent=2) + "\n"))
+        write_json(folder / "result.json", result)
 
 
 def first_process() -> bool:
@@ -221,7 +225,7 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
     path = out / "plan.json"
     if processes.first:
         plan = make_plan(read_json(path) if path.exists() else None, variants, options)
-        write_whole(path, lambda path: path.write_text(json.dumps(plan, indent=2) + "\n"))
+        write_json(path, plan)
     processes.wait()
     plan = json.loads(path.read_text())
 
@@ -279,8 +283,10 @@ def main() -> None:
     try:
         variants = parse_variants(options.variants)
         for name, flags in variants.items():
-            settings = parse([*flags, *options.flags], name)[0]
-            model_config(settings)  # what does not fit together is said before anything is trained
+            settings = parse(DenoiserSettings, [*flags, *options.flags], name)
+            model_config(
+                settings, load_autoencoder(settings.autoencoder)
+            )  # what does not fit together is said before anything is trained
             if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
                 raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
         compare(variants, options)

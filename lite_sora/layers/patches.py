@@ -63,15 +63,6 @@ def rotate(h: Tensor, rotation: Tensor) -> Tensor:
     return torch.cat([a * cosine - b * sine, a * sine + b * cosine], dim=-1)
 
 
-def regroup(h: Tensor, grid: tuple[int, int, int], within: str) -> Tensor:
-    """Tokens (B, N, D) of a grid (T, H, W) in groups: (B * T, H * W, D) within "space", (B * H * W, T, D) within
-    "time"."""
-    h = h.unflatten(1, (grid[0], grid[1] * grid[2]))  # (B, T, S, D)
-    return (h if within == "space" else h.transpose(1, 2)).flatten(0, 1)
-
-
-def ungroup(h: Tensor, grid: tuple[int, int, int], within: str) -> Tensor:
-    """The inverse of `regroup`: → (B, N, D)."""
-    groups = grid[0] if within == "space" else grid[1] * grid[2]
-    h = h.unflatten(0, (-1, groups))
-    return (h if within == "space" else h.transpose(1, 2)).flatten(1, 2)
+def modulate(h: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """adaLN: h (B, N, D) times 1 + scale plus shift, both (B, 1, D)."""
+    return torch.addcmul(shift, h, 1 + scale)

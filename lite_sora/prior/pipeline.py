@@ -5,14 +5,11 @@ model = TextToCodes.from_pretrained("runs/prior-toy")
 video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]
 """
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -21,8 +18,15 @@ from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.prior.sampling import draw, guided
 from lite_sora.prior.transformer import CodeTransformer, CodeTransformerConfig
 from lite_sora.seeds import seed_of
-from lite_sora.storage.files import write_whole
-from lite_sora.storage.runs import INSIDE, CheckpointError, folder_or_hub, need
+from lite_sora.storage.runs import (
+    INSIDE,
+    CheckpointError,
+    described_by,
+    load_weights,
+    open_run,
+    read_tokenizer,
+    write_run,
+)
 from lite_sora.text.encoder import TextEncoder
 
 HOW_TO_TRAIN_ONE = "train one with `python train.py autoencoder --kind vq`"
@@ -64,11 +68,6 @@ class TextToCodes(nn.Module):
         return next(self.parameters()).device
 
     # ------------------------------------------------------------ video ↔ codes
-
-    def encode(self, video: Tensor) -> Tensor:
-        """video (B, 3, T, H, W) in [-1, 1] → codes (B, T', H', W')."""
-        codec = self.autoencoder.model.to(video.device)
-        return codec.codes(video * codec.config.amplitude)
 
     def decode(self, codes: Tensor) -> Tensor:
         """codes (B, T', H', W') → video (B, 3, T, H, W) in about [-1, 1]."""
@@ -117,11 +116,11 @@ class TextToCodes(nn.Module):
         draws = [torch.rand(count, generator=torch.Generator().manual_seed(seed_of(seed, "codes"))) for seed in seeds]
         chance = torch.stack(draws).to(self.device)  # (B, N)
 
-        told = prompts if guidance == 1 else [*prompts, *[negative] * len(prompts)]
-        memory = self.transformer.read(self.text(self.text.tokenize(told).to(self.device)))
+        conditions = prompts if guidance == 1 else [*prompts, *[negative] * len(prompts)]
+        memory = self.transformer.read(self.text(self.text.tokenize(conditions).to(self.device)))
         codes = chance.new_empty(len(prompts), 0, dtype=torch.long)  # (B, as many as are drawn)
         for place in range(count):
-            last = codes[:, -1:].repeat(len(told) // len(prompts), 1)  # (B, 1), at first (B, 0)
+            last = codes[:, -1:].repeat(len(conditions) // len(prompts), 1)  # (B, 1), at first (B, 0)
             logits = self.transformer.advance(memory, last, grid, start=place == 0)[:, -1].float()
             if guidance != 1:
                 logits = guided(*logits.chunk(2), guidance)
@@ -131,42 +130,24 @@ class TextToCodes(nn.Module):
     # ------------------------------------------------------------ saving and loading
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Writes config.json, tokenizer.json, model.safetensors and autoencoder/, each file whole or not at all."""
+        """Writes a run folder with autoencoder/ in it, each file whole or not at all."""
         folder = Path(folder)
         self.autoencoder.save_pretrained(folder / INSIDE)
-        text = json.dumps(asdict(self.config), indent=2) + "\n"
-        write_whole(folder / "config.json", lambda path: path.write_text(text))
-        write_whole(folder / "tokenizer.json", lambda path: self.text.tokenizer.save(str(path)))
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        write_whole(folder / "model.safetensors", lambda path: save_file(weights, path))
+        write_run(folder, asdict(self.config), self.state_dict(), self.text.tokenizer)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: torch.device | str = "cpu") -> "TextToCodes":
-        """Loads a run folder, or a model of the Hugging Face hub by its id. Only json and safetensors are read, so
-        nothing in a checkpoint is ever executed. Raises CheckpointError."""
-        folder = folder_or_hub(folder)
-        need(folder, "config.json")
-        need(folder, "model.safetensors")
-        try:
-            settings = json.loads((folder / "config.json").read_text())
-            if settings.get("kind") != "prior":
-                raise CheckpointError(f"{folder}/config.json does not describe a prior (`python train.py prior`)")
+        """Loads a run folder, or a model of the Hugging Face hub by its id. Raises CheckpointError."""
+        folder, settings = open_run(folder)
+        if settings.get("kind") != "prior":
+            raise CheckpointError(f"{folder}/config.json does not describe a prior (`python train.py prior`)")
+        with described_by(folder, "a prior"):
             config = TextToCodesConfig(**settings | {"transformer": CodeTransformerConfig(**settings["transformer"])})
             check_sampling(config.temperature, config.top_k, config.top_p)
-            tokenizer = Tokenizer.from_file(str(need(folder, "tokenizer.json")))
-            model = cls(config, tokenizer, open_vq(folder / INSIDE))
-        except CheckpointError:
-            raise
-        except Exception as error:  # whatever a strange file makes of it
-            raise CheckpointError(
-                f"{folder}/config.json does not describe a prior of this version ({error})"
-            ) from error
+            model = cls(config, read_tokenizer(folder), open_vq(folder / INSIDE))
         if (known := model.autoencoder.model.quantizer.codes) != config.transformer.codes:
             raise CheckpointError(f"{folder}: a prior over {config.transformer.codes} codes, an autoencoder of {known}")
-        try:
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (SafetensorError, RuntimeError) as error:
-            raise CheckpointError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
+        load_weights(model, folder)
         return model.to(device).eval()
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lite_sora.layers.attention import attend
 from lite_sora.layers.blocks import Block
 from lite_sora.layers.patches import positions_3d, rotations_3d
 from lite_sora.text.encoder import Text
@@ -57,7 +58,7 @@ class CausalBlock(Block):
         q, k, v = self.attention.project(self.norm1(h), rotation)
         if past:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)  # (B, n, D)
+        read = attend(q, k, v, mask)  # (B, n, D)
         h = h + self.dropout(self.attention.out(read))
         return h + self.dropout(self.mlp(self.norm2(h))), (k, v)
 

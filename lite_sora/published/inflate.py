@@ -1,37 +1,38 @@
 """From an image model to a video model: the same weights, such that at first each frame is drawn as an image."""
 
-import copy
+from dataclasses import replace
 
 import torch
 
-from lite_sora.denoisers.dit import DiT
-from lite_sora.denoisers.uvit import UViT
+from lite_sora.published.dit import PublishedDiT
+from lite_sora.published.uvit import PublishedUViT
 
 
 @torch.no_grad()
-def inflate(module: DiT | UViT, frames: int = 16, patch_frames: int = 1) -> DiT | UViT:
+def inflate(
+    module: PublishedDiT | PublishedUViT, frames: int = 16, patch_frames: int = 1
+) -> PublishedDiT | PublishedUViT:
     """A video model of patches of `patch_frames` frames, for up to `frames` frames, from an image model (of patches of
     one frame). At first a video of one frame, repeated, gives that frame's image output, repeated.
 
-    Patches: what is embedded is the mean of a patch's frames, and each of its frames gets the same output (the mean of
-    I3D, 1705.07750). Attention: among copies of the same tokens it gives what it gives among them once; a U-ViT's time
-    and label tokens, of which there is one, are counted once for each frame (`balance_frames`). Positions: the image's,
-    in each frame; frames are told apart once training has made them differ. Raises ValueError for a model that tells
-    frames apart already (computed or rotary positions), or has patches of several frames.
+    Patches: the mean of a patch's frames is embedded, and each of its frames gets the same output (the mean of I3D,
+    1705.07750). Attention: among copies of the same tokens it gives what it gives among them once. The time, label and
+    text tokens of a U-ViT, which are not repeated, are counted once for each frame (`balance_frames`). Positions: those
+    of the image, in each frame; training makes the frames differ. Raises ValueError for a video model.
     """
     config = module.config
-    if config.patch[0] != 1 or not config.positions or config.positions[0] != 1 or config.rope:
+    if config.patch[0] != 1 or config.positions[0] != 1:
         raise ValueError(
-            "only an image model can be inflated: patches of one frame, a learned table of positions for one frame, "
-            f"no rope; this one has patch {config.patch}, positions {config.positions}, rope {config.rope}"
+            "only an image model can be inflated: patches of one frame, positions for one frame; "
+            f"this one has patch {config.patch}, positions {config.positions}"
         )
     if frames % patch_frames:
         raise ValueError(f"{frames} frames do not divide into patches of {patch_frames}")
-    config = copy.copy(config)
-    config.patch = (patch_frames, *config.patch[1:])
-    config.positions = (frames // patch_frames, *config.positions[1:])
-    if isinstance(module, UViT):
-        config.balance_frames = True
+    config = replace(
+        config, patch=(patch_frames, *config.patch[1:]), positions=(frames // patch_frames, *config.positions[1:])
+    )
+    if isinstance(module, PublishedUViT):
+        config = replace(config, balance_frames=True)
     video = type(module)(config)
     state = module.state_dict()
     size = config.patch[1] * config.patch[2]

@@ -1,13 +1,10 @@
-"""The published VideoGPT VQ-VAE in this house: its weights, in our module, give the same codes and videos."""
+"""The published VideoGPT VQ-VAE (wilson1yan/VideoGPT, 2104.10157) as our module, with the same codes and videos."""
 
 import torch
 from torch import Tensor
 
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-
-
-class OriginalError(ValueError):
-    """A state dict that is not of the kind it is said to be; the message says what is missing or odd."""
+from lite_sora.published.state_dicts import OriginalError, converting, without_prefix
 
 
 def from_original(
@@ -16,18 +13,13 @@ def from_original(
     """Our module with the weights of a published one: `module.codes(video)` are the original's codes, and
     `module.decode_codes(codes)` its video, both in [-0.5, 0.5] as the original counts.
 
-    kind: "videogpt", the VQVAE of wilson1yan/VideoGPT. downsample: (frames, height, width), which no shape tells; all
-    other sizes are read off the tensors. Raises OriginalError.
+    kind: "videogpt". downsample: (frames, height, width), which no shape tells; all other sizes are read off the
+    tensors. Raises OriginalError.
     """
     if kind != "videogpt":
-        raise OriginalError(f"kind {kind!r} is not known; there is: videogpt")
-    state = {name.removeprefix("module."): value for name, value in state_dict.items()}  # as DDP saves them
-    try:
-        return _videogpt(state, downsample).eval()
-    except KeyError as error:
-        raise OriginalError(f"no VQVAE of VideoGPT: there is no tensor {error} in it") from None
-    except RuntimeError as error:  # load_state_dict, of what is missing, left over or of another shape
-        raise OriginalError(f"no VQVAE of VideoGPT: {error}") from None
+        raise OriginalError(f"kind {kind!r} is not one of videogpt")
+    with converting("a published VideoGPT VQ-VAE"):
+        return _videogpt(without_prefix(state_dict), downsample).eval()
 
 
 def _videogpt(state: dict[str, Tensor], downsample: tuple[int, int, int]) -> VQAutoencoder:

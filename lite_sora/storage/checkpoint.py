@@ -1,12 +1,12 @@
 """state.pt: everything that a run needs to resume as if it had never stopped. It is written whole or not at all, and
 read with `weights_only=True`, so that a file from elsewhere cannot execute anything."""
 
-import json
 import pickle
 from pathlib import Path
 
 import torch
 
+from lite_sora.processes import Processes
 from lite_sora.storage.files import write_whole
 from lite_sora.storage.runs import CheckpointError
 
@@ -14,17 +14,6 @@ from lite_sora.storage.runs import CheckpointError
 def save_state(folder: Path, state: dict) -> None:
     """Writes state.pt; state holds tensors, numbers, strings and containers of them."""
     write_whole(folder / "state.pt", lambda path: torch.save(state, path))
-
-
-def read_json(path: Path) -> dict:
-    """The settings of a run. Raises CheckpointError for a file that is missing, broken or not a JSON object."""
-    try:
-        found = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} does not contain settings: it is not a JSON object")
-    return found
 
 
 def load_state(folder: Path) -> dict:
@@ -44,3 +33,36 @@ def load_state(folder: Path) -> dict:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is damaged: it contains {type(state).__name__}, not dict")
     return state
+
+
+# ---------------------------------------------------------------- the folder of a new run
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises CheckpointError for a folder that another run has."""
+    if (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds a run already; --resume {folder} continues it, or choose another --out")
+    if (folder / "metrics.jsonl").exists():
+        raise CheckpointError(f"{folder} belongs to a run without a checkpoint; delete it, or choose another --out")
+
+
+def claim_folder(out: str | None, usual: str, processes: Processes) -> Path:
+    """Makes the folder of a new run: `out`, or else the first of `usual`, -2, -3, … that is free. A folder belongs to
+    the run that creates its metrics.jsonl, so that two that start together get two folders. Raises CheckpointError."""
+    folder, number = Path(out or usual), 2
+    while processes.first and not _claim(folder):
+        if out:
+            refuse_taken(folder)
+        folder, number = Path(f"{usual}-{number}"), number + 1
+    return Path(processes.gather_texts([str(folder)])[0])
+
+
+def _claim(folder: Path) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if (folder / "config.json").exists():
+            return False
+        (folder / "metrics.jsonl").open("x").close()
+    except FileExistsError:
+        return False
+    return True

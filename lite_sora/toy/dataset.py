@@ -10,7 +10,28 @@ from tqdm import tqdm
 
 from lite_sora.data.clip import Clip, write_manifest
 from lite_sora.data.video import write_video
+from lite_sora.processes import Processes
 from lite_sora.toy.world import CORNERS, VERSION, captions, draw, random_scene
+
+
+def toy_manifest(settings, processes: Processes) -> Path:
+    """The manifest of the toy world that a run's settings ask for; the first process writes it if it is not there yet.
+    Each world has a folder of its own, named after what differs from the default, so that no run rewrites another's.
+    Its videos are twice as large as what is trained on, since yuv420p halves the resolution of colour."""
+    frames, side = max(8, settings.frames), 2 * max(settings.height, settings.width)
+    name = "toy" if settings.toy_corner == "default" else f"toy-{settings.toy_corner}"
+    for value, usual, text in (
+        (frames, 8, f"{frames}-frames"),
+        (side, 64, f"{side}-pixels"),
+        (settings.fps, 8, f"{settings.fps:g}-fps"),
+        (settings.toy_clips, 2048, f"{settings.toy_clips}-clips"),
+    ):
+        name += "" if value == usual else f"-{text}"
+    folder = Path("data") / name
+    if processes.first:
+        write_toy_dataset(folder, settings.toy_clips, settings.toy_corner, frames=frames, side=side, fps=settings.fps)
+    processes.wait()
+    return folder / "manifest.jsonl"
 
 
 def write_toy_dataset(

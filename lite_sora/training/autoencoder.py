@@ -1,200 +1,217 @@
-"""Trains an autoencoder: one loop, from top to bottom. `python train.py autoencoder` calls `train_autoencoder`."""
+"""The stage `python train.py autoencoder`: a causal video VAE, or VideoGPT's VQ-VAE."""
 
 import json
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lite_sora.autoencoders import AUTOENCODERS
 from lite_sora.autoencoders.discriminator import PatchDiscriminator
 from lite_sora.autoencoders.kl import KLAutoencoder
-from lite_sora.autoencoders.losses import adaptive_weight, hinge, l1, l2, make_perceptual, psnr
+from lite_sora.autoencoders.losses import PERCEPTUAL, adaptive_weight, hinge, l1, l2, make_perceptual, psnr
 from lite_sora.autoencoders.quantizers import EMACodebook, perplexity
-from lite_sora.autoencoders.saved import open_folder, read_config, save_folder
-from lite_sora.autoencoders.vq import VQAutoencoder
-from lite_sora.data.loading import TrainingOrder, VideoDataset, batches, to_frames, to_model_range
+from lite_sora.autoencoders.saved import AUTOENCODERS, open_folder, save_folder
+from lite_sora.autoencoders.vq import QUANTIZERS, VQAutoencoder
+from lite_sora.data.loading import Batch, VideoDataset, batches, to_frames, to_model_range
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.video import write_gif
-from lite_sora.evaluation.reconstruction import clips_of, collapse, evaluate, measure, report
-from lite_sora.processes import join
+from lite_sora.evaluation.reconstruction import captioned, collapse, evaluate, measure, report
+from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of
-from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
-from lite_sora.training.autoencoder_settings import FRAMES, NETWORK_PARTS, AutoencoderSettings
-from lite_sora.training.loop import chosen_parts, data_name, new_folder, toy_manifest
+from lite_sora.training.flags import RunSettings, TrainingError, flag
+from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
-from lite_sora.training.muon import Muon
-from lite_sora.training.parallel import autocast, choose_precision, parallelize
-from lite_sora.training.steps import (
-    OrderlyStop,
-    TrainingError,
-    check_batch_size,
-    give_up_after,
-    is_last,
-    learning_rate,
-    resume_optimizers,
-    set_rates,
-    sheet_is_due,
-)
+from lite_sora.training.muon import adamw
+from lite_sora.training.parallel import Parallel
+from lite_sora.training.parts import given_parts
+
+FRAMES = {"kl": 9, "vq": 8}  # of a clip, by default
+NETWORK_PARTS = ("downsample", "latent_channels", "channels", "blocks", "patch")
+NETWORK_PARTS += ("quantizer", "codes", "code_width", "levels")
 
 Autoencoder = KLAutoencoder | VQAutoencoder
 
 
-def train_autoencoder(settings: AutoencoderSettings, given: dict) -> Path:
-    """Trains, or goes on training, and returns the run's folder. `given` are the settings of the command line."""
-    processes = join(settings.device)
-    device = processes.device
-    torch.manual_seed(settings.seed)
-    state = None
-    if settings.resume:
-        folder = Path(settings.resume)
-        settings, model, state = replace(saved_settings(folder), **given), open_model(folder), load_state(folder)
-        model.load_state_dict(state["model"])
-    else:  # before anything that takes long: it may not fit together
-        settings.frames = settings.frames or FRAMES[settings.kind]
-        model = make_model(settings)
-    try:
-        latent_shape = model.latent_shape(settings.frames, settings.height, settings.width)
-        perceptual = make_perceptual(settings.perceptual)
-    except ValueError as error:
-        raise TrainingError(str(error)) from None
-    check_batch_size(settings.batch_size, processes)
-    if not settings.resume:
-        folder = new_folder(settings, f"runs/autoencoders/{settings.kind}-{data_name(settings)}", processes)
+@dataclass
+class AutoencoderSettings(RunSettings):
+    frames: int | None = flag(None, "frames of a clip: 1 + a multiple for kl, a multiple for vq (default: 9, 8)")
 
-    # ---- data
-    manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
-    clips = clips_of(manifest, held_out=False, allow_outside=settings.allow_outside)
-    if not clips:
-        raise TrainingError(f'{manifest} holds no clip to train on (with "split": "train", or without a split)')
-    sizes = settings.frames, settings.height, settings.width, settings.fps
-    dataset = VideoDataset(clips, manifest.parent, *sizes)
-    skipped = set(dataset.preload(int(settings.cache_gib * 2**30), processes.first))
-    if not len(dataset):
-        raise TrainingError(f"none of the {len(clips)} clips of {manifest} can be used; the first: {min(skipped)}")
-    unseen = clips_of(manifest, held_out=True, allow_outside=settings.allow_outside) or dataset.clips
-    watched = VideoDataset(unseen[: settings.held_out_clips], manifest.parent, *sizes)
-    broken = watched.preload(2**31, show=False)
-    if not len(watched):
-        raise TrainingError(f"none of the held-out clips of {manifest} can be used; the first: {min(broken)}")
+    # the model: a preset, and parts that differ from it
+    kind: str = flag("kl", "a causal VAE, or a VQ-VAE", choices=list(AUTOENCODERS))
+    preset: str = flag("toy", "its size: kl: toy, 2x4x4, 4x8x8; vq: toy, videogpt")
+    downsample: list[int] | None = flag(None, "downsampling factors of frames, height and width: powers of two")
+    latent_channels: int | None = flag(None, "kl: channels of the latents")
+    channels: int | None = flag(None, "channels of the network")
+    blocks: int | None = flag(None, "residual blocks: kl: at each resolution; vq: in each half")
+    patch: int | None = flag(None, "kl: squares of this many pixels a side are folded into channels first")
+    quantizer: str | None = flag(None, "vq: a codebook that follows the latents, or FSQ", choices=list(QUANTIZERS))
+    codes: int | None = flag(None, "vq, ema: number of codes")
+    code_width: int | None = flag(None, "vq, ema: width of a code's vector")
+    levels: list[int] | None = flag(None, "vq, fsq: levels of each channel")
 
-    # ---- model
-    if settings.precision == "auto":
-        settings.precision = choose_precision(device)
-    model.to(device).train()
-    if isinstance(perceptual, nn.Module):
-        perceptual.to(device)
-    discriminator = PatchDiscriminator().to(device) if settings.gan_weight else None
-    optimizers = make_optimizers(model, discriminator, settings)
-    step, bad_steps = 0, 0
-    if state:
-        step = resume_optimizers(optimizers, state, folder, settings.steps)
-        if discriminator:
-            discriminator.load_state_dict(state["discriminator"])
-    parallel = parallelize(model, processes, settings.compile)
-    parallel_discriminator = parallelize(discriminator, processes, False) if discriminator else None
-    codebook = model.quantizer if isinstance(model, VQAutoencoder) else None
-    pixels = {"l1": l1, "l2": l2}[settings.loss]
-    penalty_weight = settings.kl_weight if settings.kind == "kl" else settings.commitment_weight
-    training = asdict(settings) | {"manifest": str(manifest)}
-    metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
+    # the loss
+    loss: str = flag("l2", "the distance between pixels", choices=["l1", "l2"])
+    perceptual: str = flag("gradient", "the perceptual distance that is added", choices=list(PERCEPTUAL))
+    perceptual_weight: float = flag(0.1, "weight of the perceptual loss")
+    kl_weight: float = flag(1e-4, "kl: weight of the KL divergence, in nats per latent")
+    commitment_weight: float = flag(1.0, "vq: weight of the commitment loss")
+    gan_weight: float = flag(0.0, "weight of the adversarial loss; 0 for no discriminator")
+    gan_start: int = flag(300, "the step from which the adversarial loss counts")
+    gan_lr: float = flag(2e-4, "the discriminator's learning rate")
 
-    # ---- the loop
-    order = TrainingOrder(
-        len(dataset), settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
-    )
-    bar = tqdm(total=settings.steps, initial=step, desc="training", unit="step", disable=not processes.first)
-    clock = time.perf_counter()
-    with OrderlyStop() as stop:
-        for batch in batches(dataset, order, settings.workers):
-            skipped.update(batch.skipped)
-            rate = learning_rate(settings, step)
-            set_rates(optimizers, rate)
+    # the optimiser
+    batch_size: int = flag(8, "clips per step, over all processes")
+    lr: float = flag(2e-3, "AdamW's peak learning rate")
+    muon_lr: float = flag(0.02, "Muon's peak learning rate")
+    warmup: int = flag(20, "steps until the peak learning rate")
+    ema: float = flag(0.0, "decay of the moving average of the weights, after its warm-up; 0 for none")
 
-            video = to_model_range(batch.video.to(device, non_blocking=True))  # (B, 3, T, H, W)
-            noise = normal(batch.seeds, latent_shape, device)
-            chance = torch.Generator().manual_seed(
-                seed_of(settings.seed, "codebook", step)
-            )  # the same in all processes
-            if step == 0 and isinstance(codebook, EMACodebook):
-                codebook.start_from(processes.gather(rows(first_latents(model, video))), chance)
+    # what is kept
+    sample_every: int = flag(100, "steps between reconstructions of held-out clips; 0 for none")
+    held_out_clips: int = flag(64, "clips to measure at the end")
 
-            with autocast(device, settings.precision):
-                outcome = parallel(video, noise)
-            rebuilt = outcome.reconstruction.float()
-            seen = perceptual(video, rebuilt)
-            losses = pixels(video, rebuilt) + settings.perceptual_weight * seen  # (B,)
-            parts = {"perceptual": seen, "penalty": outcome.penalty, "psnr": psnr(video, rebuilt.detach())}
-            adversarial = discriminator is not None and step >= settings.gan_start
-            if adversarial:
-                discriminator.requires_grad_(False)  # it looks, and learns further down
-                parts["adversarial"] = fooled = -discriminator(rebuilt).flatten(1).mean(1)
-                balance = adaptive_weight(losses.mean(), fooled.mean(), model.last_layer)
-                balance = processes.gather(balance[None]).mean()
-                losses = losses + settings.gan_weight * balance * fooled
-            losses = losses + penalty_weight * outcome.penalty
-            losses.mean().backward()
-            if adversarial:
-                discriminator.requires_grad_(True)
-                real, fake = parallel_discriminator(torch.cat([video, rebuilt.detach()])).chunk(2)
-                parts["discriminator"] = hinge(real, fake)
-                parts["discriminator"].mean().backward()
+    LEAST: ClassVar[dict[str, int]] = RunSettings.LEAST | {"held_out_clips": 1}
+    FREE: ClassVar[set[str]] = RunSettings.FREE | {"held_out_clips"}
 
-            # every process sees every sample's loss, and so takes the same decisions
-            parts = {"loss": losses} | parts
-            values = processes.gather(torch.stack([part.detach().float() for part in parts.values()], dim=1))
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-            finite = bool(values.isfinite().all()) and bool(norm.isfinite())
-            codes = None if codebook is None else processes.gather(outcome.codes.flatten())
-            if finite:
-                for optimizer in optimizers:
-                    optimizer.step()
-                if isinstance(codebook, EMACodebook):
-                    codebook.update(processes.gather(rows(outcome.latents.detach())), codes, chance)
-            for optimizer in optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            bad_steps = 0 if finite else bad_steps + 1
-            step += 1
-
-            seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            if metrics:
-                means = values.mean(0).tolist() if finite else [None] * len(parts)
-                line = {"step": step} | dict(zip(parts, means, strict=True))
-                if codes is not None:
-                    line["perplexity"] = perplexity(codes, codebook.codes)
-                line |= {
-                    "grad_norm": norm.item() if finite else None,
-                    "lr": settings.lr * rate,
-                    "skipped": not finite,
-                    "clips_per_second": settings.batch_size / seconds,
-                }
-                metrics.write(line)
-                show(bar, line)
-            give_up_after(bad_steps, step)
-            last = is_last(step, settings, stop, processes)
-            look_is_due = sheet_is_due(step, settings)
-            if processes.first and look_is_due:
-                save_reconstructions(folder, step, model, watched, device, metrics)
-            if processes.first and (last or step % settings.checkpoint_every == 0):
-                checkpoint(folder, model, discriminator, optimizers, dataset, step, training)
-            clock = time.perf_counter()
-            if last:
-                break
-    bar.close()
-
-    # ---- the end
-    if metrics:
-        metrics.close()
-        finish(folder, settings, step, skipped, str(device))
-    processes.wait()
-    return folder
+    def __post_init__(self):
+        self.frames = FRAMES[self.kind] if self.frames is None else self.frames
 
 
-# ---------------------------------------------------------------- before the loop
+def train(settings: AutoencoderSettings) -> Path:
+    """Trains an autoencoder and returns the run's folder; see `loop.run`."""
+    return run(AutoencoderStage, settings)
+
+
+class AutoencoderStage(Stage):
+    name = "autoencoder"
+
+    def __init__(self, settings: AutoencoderSettings, processes: Processes):
+        super().__init__(settings, processes)
+        if settings.resume:
+            self.model = open_model(Path(settings.resume))
+        else:
+            with torch.device("meta"):  # to see whether everything fits together; `build` makes the one that is trained
+                self.model = make_model(settings)
+        try:
+            self.latent_shape = self.model.latent_shape(settings.frames, settings.height, settings.width)
+            self.perceptual = make_perceptual(settings.perceptual)
+        except ValueError as error:
+            raise TrainingError(str(error)) from None
+        self.pixels = {"l1": l1, "l2": l2}[settings.loss]
+        self.penalty_weight = settings.kl_weight if settings.kind == "kl" else settings.commitment_weight
+
+    def default_folder(self) -> str:
+        return f"runs/autoencoders/{self.settings.kind}-{self.settings.data_name}"
+
+    def open_data(self) -> None:
+        training, held_out = (captioned(clips) for clips in self.open_manifest())
+        self.dataset = self.videos(training)
+        self.preload(self.dataset)
+        self.held_out = self.videos((held_out or self.dataset.clips)[: self.settings.held_out_clips])
+        broken = self.held_out.preload(2**31, show=False)
+        if not len(self.held_out):
+            raise TrainingError(f"none of the held-out clips of {self.manifest} can be used; the first: {min(broken)}")
+
+    def build(self) -> Autoencoder:
+        settings, device = self.settings, self.processes.device
+        if not settings.resume:
+            self.model = make_model(settings)
+        if isinstance(self.perceptual, nn.Module):
+            self.perceptual.to(device)
+        if settings.gan_weight:
+            self.companions["discriminator"] = discriminator = PatchDiscriminator().to(device)
+            self.discriminator = Parallel(discriminator, self.processes, "fp32", compiled=False)
+        vq = isinstance(self.model, VQAutoencoder)
+        self.codebook = self.model.quantizer if vq and isinstance(self.model.quantizer, EMACodebook) else None
+        self.codes = self.model.quantizer.codes if vq else None
+        return self.model
+
+    def matrices(self, model: Autoencoder) -> list[nn.Parameter]:
+        """Kernels and matrices."""
+        return [weight for weight in model.parameters() if weight.dim() in (2, 5)]
+
+    def companion_optimizers(self) -> list[torch.optim.Optimizer]:
+        settings = self.settings
+        return [adamw(each.parameters(), settings.gan_lr, settings.weight_decay) for each in self.companions.values()]
+
+    # ------------------------------------------------------------ a step
+
+    def before_step(self, step: int, batch: Batch) -> None:
+        self.step, self.outputs = step, []
+        # the same in all processes
+        self.chance = torch.Generator().manual_seed(seed_of(self.settings.seed, "codebook", step))
+        if step == 0 and self.codebook:
+            video = to_model_range(batch.video.to(self.processes.device))
+            with torch.no_grad():
+                latents = self.model.encoder(video * self.model.config.amplitude)
+            self.codebook.start_from(self.processes.gather(rows(latents)), self.chance)
+
+    def loss(self, model: Parallel, batch: Batch) -> dict[str, Tensor]:
+        device, settings = self.processes.device, self.settings
+        video = to_model_range(batch.video.to(device, non_blocking=True))  # (B, 3, T, H, W)
+        output = model(video, normal(batch.seeds, self.latent_shape, device))
+        rebuilt = output.reconstruction.float()
+        seen = self.perceptual(video, rebuilt)
+        losses = self.pixels(video, rebuilt) + settings.perceptual_weight * seen  # (B,)
+        values = {"perceptual": seen, "penalty": output.penalty, "psnr": psnr(video, rebuilt.detach())}
+        self.to_tell_apart = None
+        if self.companions and self.step >= settings.gan_start:
+            discriminator = self.companions["discriminator"]
+            discriminator.requires_grad_(False)  # it only judges here; it learns in `after_backward`
+            values["adversarial"] = fooled = -discriminator(rebuilt).flatten(1).mean(1)
+            balance = adaptive_weight(losses.mean(), fooled.mean(), self.model.last_layer)
+            losses = losses + settings.gan_weight * self.processes.gather(balance[None]).mean() * fooled
+            self.to_tell_apart = torch.cat([video, rebuilt.detach()])
+        if self.codes:
+            self.outputs.append((rows(output.latents.detach()), output.codes.flatten()))
+        return {"loss": losses + self.penalty_weight * output.penalty} | values
+
+    def after_backward(self, values: dict[str, Tensor], fraction: float, last: bool) -> None:
+        if self.to_tell_apart is not None:
+            self.companions["discriminator"].requires_grad_(True)
+            with self.discriminator.averaging(last):
+                real, fake = self.discriminator(self.to_tell_apart).chunk(2)
+                values["discriminator"] = hinge(real, fake)
+                (values["discriminator"].mean() * fraction).backward()
+        if self.codes and last:  # latents (N, D) and codes (N,) of the whole batch, of all processes
+            self.latents, self.chosen = (
+                self.processes.gather(torch.cat(part)) for part in zip(*self.outputs, strict=True)
+            )
+
+    def after_step(self) -> None:
+        if self.codebook:
+            self.codebook.update(self.latents, self.chosen, self.chance)
+
+    def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
+        use = {"perplexity": perplexity(self.chosen, self.codes)} if self.codes else {}
+        return super().measures(values, seconds) | use
+
+    # ------------------------------------------------------------ what is kept
+
+    def samples(self, folder: Path, step: int, average: Autoencoder, metrics: Metrics) -> dict:
+        """Draws clips above their reconstructions, and measures how good these are."""
+        average.eval()
+        result = save_reconstructions(folder / "samples", step, average, self.held_out, metrics)
+        average.train(average is self.model)
+        tqdm.write(f"step {step}: PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f} on {result['clips']} clips")
+        if result["codes"] and (warning := collapse(result["perplexity"], result["codes"])):
+            tqdm.write(f"warning: {warning}")
+        return {}
+
+    def save(self, folder: Path, average: Autoencoder) -> None:
+        average.eval()
+        measure_scale(average, self.dataset)
+        average.train(average is self.model)
+        save_folder(average, folder, asdict(self.settings) | {"manifest": str(self.manifest)})
+
+    def finish(self, folder: Path, average: Autoencoder) -> None:
+        result = evaluate(folder, device=str(self.processes.device))
+        (folder / "reconstruction.json").write_text(json.dumps(result, indent=2) + "\n")
+        print(report(result))
 
 
 def make_model(settings: AutoencoderSettings) -> Autoencoder:
@@ -202,7 +219,10 @@ def make_model(settings: AutoencoderSettings) -> Autoencoder:
     network, config, presets = AUTOENCODERS[settings.kind]
     if settings.preset not in presets:
         raise TrainingError(f"--preset {settings.preset}: {settings.kind} has the presets {', '.join(presets)}")
-    parts = chosen_parts(settings, NETWORK_PARTS, config, f"--kind {settings.kind}")
+    parts = given_parts(settings, NETWORK_PARTS)
+    if unknown := parts.keys() - config.__dataclass_fields__.keys():
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        raise TrainingError(f"{flags}: --kind {settings.kind} has no such part")
     try:
         return network(replace(presets[settings.preset], **parts))
     except ValueError as error:
@@ -216,58 +236,9 @@ def open_model(folder: Path) -> Autoencoder:
         raise CheckpointError(str(error)) from None
 
 
-def saved_settings(folder: Path) -> AutoencoderSettings:
-    """The settings that a run was started with, from its config.json."""
-    try:
-        saved, known = read_config(folder).get("training"), AutoencoderSettings.__dataclass_fields__
-    except ValueError as error:
-        raise CheckpointError(f"there is nothing to resume in {folder}: {error}") from None
-    if not saved:
-        raise CheckpointError(f"{folder}/config.json says nothing of a training run: there is nothing to resume")
-    return AutoencoderSettings(**{key: value for key, value in saved.items() if key in known})
-
-
-def make_optimizers(
-    model: Autoencoder, discriminator: nn.Module | None, settings: AutoencoderSettings
-) -> list[torch.optim.Optimizer]:
-    """AdamW; or Muon for kernels and matrices and AdamW for the rest; and AdamW for the discriminator. A group knows
-    its highest learning rate."""
-    muon = settings.optimizer == "muon"
-    matrices = [weight for weight in model.parameters() if muon and weight.dim() in (2, 5)]
-    chosen = {id(weight) for weight in matrices}
-    rest = [weight for weight in model.parameters() if id(weight) not in chosen]
-    adamw = {"betas": (0.9, 0.95), "weight_decay": settings.weight_decay, "fused": True}
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=settings.lr, **adamw)]
-    if matrices:
-        optimizers.append(Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay))
-    if discriminator:
-        optimizers.append(torch.optim.AdamW(discriminator.parameters(), lr=settings.gan_lr, **adamw))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak_lr"] = group["lr"]
-    return optimizers
-
-
-# ---------------------------------------------------------------- in the loop
-
-
 def rows(latents: Tensor) -> Tensor:
     """(B, D, T, H, W) → (B * T * H * W, D)."""
     return latents.float().movedim(1, -1).flatten(0, 3)
-
-
-@torch.no_grad()
-def first_latents(model: VQAutoencoder, video: Tensor) -> Tensor:
-    """The latents of the first batch, where codes begin."""
-    return model.encoder(video * model.config.amplitude)
-
-
-def show(bar: tqdm, line: dict) -> None:
-    post = {"loss": f"{line['loss']:.4f}", "PSNR": f"{line['psnr']:.1f}"} if line["loss"] is not None else {}
-    if "perplexity" in line:
-        post["perplexity"] = f"{line['perplexity']:.0f}"
-    bar.set_postfix(post | {"clips/s": f"{line['clips_per_second']:.1f}"}, refresh=False)
-    bar.update()
 
 
 @torch.no_grad()
@@ -285,59 +256,22 @@ def measure_scale(model: Autoencoder, dataset: VideoDataset, clips: int = 64, ba
     model.scale.copy_(1 / (latents - model.shift).square().mean().sqrt().clamp(min=1e-6))
 
 
-def checkpoint(
-    folder: Path,
-    model: Autoencoder,
-    discriminator: nn.Module | None,
-    optimizers: list,
-    dataset: VideoDataset,
-    step: int,
-    training: dict,
-) -> None:
-    model.eval()
-    measure_scale(model, dataset)
-    model.train()
-    save_folder(model, folder, training)
-    state = {"model": model.state_dict(), "step": step, "optimizers": [each.state_dict() for each in optimizers]}
-    save_state(folder, state | ({"discriminator": discriminator.state_dict()} if discriminator else {}))
-
-
-def save_reconstructions(folder: Path, step: int, model: Autoencoder, dataset: VideoDataset, device, metrics) -> None:
-    """Clips above what the autoencoder makes of them, as a sheet and a GIF; and how good that is."""
-    samples = folder / "samples"
-    samples.mkdir(exist_ok=True)
-    model.eval()
-    keys = [(index, 0) for index in range(min(4, len(dataset)))]
+def save_reconstructions(
+    folder: Path, step: int, model: Autoencoder, dataset: VideoDataset, metrics: Metrics, most: int = 4
+) -> dict:
+    """Draws each of a few clips above its reconstruction, as a picture and a GIF; returns `measure`'s result."""
+    folder.mkdir(exist_ok=True)
+    device = model.shift.device
+    keys = [(index, 0) for index in range(min(most, len(dataset)))]
     video = to_model_range(next(iter(batches(dataset, [keys], workers=0))).video.to(device))
-    rebuilt = model.decode(model.encode(video))
-    result = measure(model, dataset, device)
-    model.train()
+    with torch.no_grad():
+        rebuilt = model.decode(model.encode(video))
     pairs = zip(to_frames(video), to_frames(rebuilt), psnr(video, rebuilt).tolist(), strict=True)
     both = [(frames, label) for clip, copy, db in pairs for frames, label in ((clip, "clip"), (copy, f"{db:.1f} dB"))]
     pictures, labels = map(list, zip(*both, strict=True))
     picture = sheet(pictures, labels)
-    picture.save(samples / f"{step:06d}.png")
+    picture.save(folder / f"{step:06d}.png")
     metrics.picture("reconstructions", picture, step)
     if dataset.frames > 1:
-        write_gif(samples / f"{step:06d}.gif", mosaic(pictures, labels), dataset.fps)
-    tqdm.write(f"step {step}: PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f} on {result['clips']} clips")
-    if result["codes"] and (warning := collapse(result["perplexity"], result["codes"])):
-        tqdm.write(f"warning: {warning}")
-
-
-# ---------------------------------------------------------------- after the loop
-
-
-def finish(folder: Path, settings: AutoencoderSettings, step: int, skipped: set[str], device: str) -> None:
-    """Says what there is now, and what to do next."""
-    if skipped:
-        (folder / "skipped.txt").write_text("\n".join(sorted(skipped)) + "\n")
-        print(f"{len(skipped)} clips could not be used: see {folder}/skipped.txt; the first: {min(skipped)}")
-    if step < settings.steps:
-        go_on = f"python train.py autoencoder --resume {folder}"
-        print(f"stopped at step {step} of {settings.steps}, and saved; go on with: {go_on}")
-        return
-    result = evaluate(folder, device=device)
-    (folder / "reconstruction.json").write_text(json.dumps(result, indent=2) + "\n")
-    print(f"weights: {folder}/model.safetensors   samples: {folder}/samples/")
-    print(report(result))
+        write_gif(folder / f"{step:06d}.gif", mosaic(pictures, labels), dataset.fps)
+    return measure(model, dataset, device)

@@ -1,10 +1,11 @@
-"""Latents instead of videos: every clip goes through the autoencoder once, before training (2112.10752), and stays on
-disk. So a step of training costs no encoding, and a second run on the same clips starts at once.
+"""Latents (or codes) instead of videos: every clip goes through the autoencoder once, before training (2112.10752), and
+stays on disk. So a step of training costs no encoding, and a second run on the same clips starts at once.
 
-An entry's name is a digest of everything that it depends on (the autoencoder's weights, the clip, its file's size and
-time, the size and rate of frames), so what is stale is never taken: it is not found.
+An entry's name is a digest of everything that it depends on (the autoencoder's weights and statistics, the clip, its
+file's size and time, the size and rate of frames), so what is stale is never used: it is not found.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,22 +40,29 @@ class LatentDataset(Dataset):
         return len(self.names)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, str, int, list[str]]:
-        """(latents (C, T', H', W'), caption, seed, []): broken clips are none of the dataset's."""
+        """(latents (C, T', H', W') or codes (T', H', W'), caption, seed, []): broken clips were removed."""
         index, seed = key
         rng, windows = np.random.default_rng(seed), self.shards[self.names[index]]
-        window = int(rng.integers(windows.get_shape()[0]))
-        return windows[window].float(), self.videos.caption(index, rng), seed, []
+        item = windows[int(rng.integers(windows.get_shape()[0]))]
+        return item.float() if item.is_floating_point() else item.long(), self.videos.caption(index, rng), seed, []
 
 
 def cached_latents(
-    videos: VideoDataset, autoencoder, folder: Path, processes: Processes
+    videos: VideoDataset,
+    autoencoder,
+    folder: Path,
+    processes: Processes,
+    encode: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[LatentDataset, list[str]]:
     """The dataset of latents of all clips that are not broken, and why those are. What the cache in `folder` lacks is
-    encoded first, by all processes together."""
-    shards, names = Shards(folder), entry_names(videos, autoencoder)
+    encoded first, by all processes together. `encode` makes something else of videos (B, 3, T, H, W) in [-1, 1] than
+    latents: codes, as int16."""
+    shards = Shards(folder)
+    names = entry_names(videos, autoencoder, "latents" if encode is None else "codes")
     mine = range(processes.rank, len(videos), processes.world)
     todo = [index for index in mine if names[index] not in shards or not videos.has_caption(index)]
-    broken = _encode(videos, autoencoder, shards, {index: names[index] for index in todo}, processes)
+    encode = encode or (lambda video: autoencoder.encode(video).half())
+    broken = _encode(videos, encode, shards, {index: names[index] for index in todo}, processes)
     processes.wait()
     shards.find()
     kept = [index for index in range(len(videos)) if names[index] in shards and videos.has_caption(index)]
@@ -64,7 +72,11 @@ def cached_latents(
 
 @torch.no_grad()
 def _encode(
-    videos: VideoDataset, autoencoder, shards: Shards, names: dict[int, str], processes: Processes
+    videos: VideoDataset,
+    encode: Callable[[Tensor], Tensor],
+    shards: Shards,
+    names: dict[int, str],
+    processes: Processes,
 ) -> list[str]:
     """Encodes clips into the cache; why some could not be. Ctrl-C loses none that are done."""
     broken, todo = [], list(names)
@@ -77,21 +89,14 @@ def _encode(
             return None
 
     bar = tqdm(total=len(todo), desc="encoding", unit="clip", disable=not (processes.first and todo))
-    with bar, shards, ThreadPoolExecutor(4) as pool:  # decoding releases Python's lock
-        for start in range(0, len(todo), CLIPS_AT_ONCE):
-            group = todo[start : start + CLIPS_AT_ONCE]
-            good = [
-                (index, frames)
-                for index, frames in zip(group, pool.map(read, group), strict=True)
-                if frames is not None
-            ]
+    with bar, ThreadPoolExecutor(4) as pool, shards:
+        for first in range(0, len(todo), CLIPS_AT_ONCE):
+            group = todo[first : first + CLIPS_AT_ONCE]
+            good = [(i, frames) for i, frames in zip(group, pool.map(read, group), strict=True) if frames is not None]
             if good:
                 video = torch.from_numpy(np.concatenate([frames for _, frames in good])).movedim(-1, 1)
                 windows = max(1, PIXELS_AT_ONCE // video[0, 0].numel())
-                parts = [
-                    autoencoder.encode(to_model_range(part.to(processes.device))).half().cpu()
-                    for part in video.split(windows)
-                ]
+                parts = [encode(to_model_range(part.to(processes.device))).cpu() for part in video.split(windows)]
                 counts = [len(frames) for _, frames in good]
                 for (index, _), latents in zip(good, torch.cat(parts).split(counts), strict=True):
                     shards.add(names[index], latents)
@@ -99,15 +104,17 @@ def _encode(
     return broken
 
 
-def entry_names(videos: VideoDataset, autoencoder) -> list[str]:
-    """Of each clip's entry in the cache."""
-    network = autoencoder.model.config
-    scale = {name: torch.as_tensor(getattr(autoencoder, name, 0.0)) for name in ("scale", "shift")}
-    weights = digest_of_weights(autoencoder.model.state_dict() | scale), network
+def entry_names(videos: VideoDataset, autoencoder, kind: str) -> list[str]:
+    """The cache name of each clip."""
+    state = dict(autoencoder.model.state_dict())
+    for name in ("scale", "shift"):  # diffusers' networks keep them elsewhere; ours have them in the state
+        if hasattr(autoencoder, name):
+            state[f"statistics/{name}"] = torch.as_tensor(getattr(autoencoder, name))
+    made_by = kind, digest_of_weights(state), autoencoder.model.config
     transform = videos.frames, videos.height, videos.width, videos.fps, videos.fixed
     return [
         digest(
-            weights, transform, clip.video, _version(videos.path(index)), clip.start, clip.end, clip.stats.get("crop")
+            made_by, transform, clip.video, _version(videos.path(index)), clip.start, clip.end, clip.stats.get("crop")
         )
         for index, clip in enumerate(videos.clips)
     ]

@@ -1,6 +1,7 @@
 """What a run tells about itself while it trains: metrics.jsonl, curves, sample sheets, TensorBoard if asked for."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,19 @@ from torch import Tensor
 
 from lite_sora.storage.files import write_whole
 
-TIME_BINS = 4  # the loss is also told apart by t: [0, 1/4), [1/4, 1/2), ...
+TIME_BINS = 4  # the loss is also averaged within quarters of t: [0, 1/4), [1/4, 1/2), ...
+DETAILS = {  # what a stage other than the denoiser shows next to its loss
+    "token_accuracy": "fraction of tokens that are right",
+    "psnr": "PSNR of the batch, dB",
+    "bits_per_code": "bits per code",
+}
+
+
+def known(value):
+    """A value of a line, or None where it is not a finite number; in lists, each of them."""
+    if isinstance(value, list):
+        return [known(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def loss_by_time(losses: Tensor, t: Tensor) -> list[float | None]:
@@ -29,6 +42,8 @@ class Metrics:
         self.board = _tensorboard(folder, step) if tensorboard else None
 
     def write(self, line: dict) -> None:
+        """A number that is not finite becomes null: JSON has no word for it."""
+        line = {key: known(value) for key, value in line.items()}
         self.file.write(json.dumps(line) + "\n")
         if self.board:
             for key, value in line.items():
@@ -65,8 +80,8 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def plot_curves(folder: Path) -> Path:
-    """curves.png from metrics.jsonl: the loss, the loss by t or the share of right tokens, the learning rate and the
-    gradient's norm."""
+    """curves.png from metrics.jsonl: the loss, the loss by t or what else a stage measures, the learning rate and
+    the gradient's norm."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -79,15 +94,16 @@ def plot_curves(folder: Path) -> Path:
     total.plot(steps, values, color="0.8", linewidth=0.7)
     total.plot(steps, _smooth(values), color="C0")
     total.set(title="loss", yscale="log")
-    if lines and "token_accuracy" in lines[0]:  # a captioner's
-        detail.plot(steps, _smooth(_column(lines, "token_accuracy")))
-        detail.set(title="share of tokens that are right")
-    else:
+    if lines and "loss_by_time" in lines[0]:
         for k in range(TIME_BINS):
             values = np.array([line["loss_by_time"][k] if line["loss_by_time"][k] else np.nan for line in lines], float)
             detail.plot(steps, _smooth(values), label=f"t in [{k / TIME_BINS:g}, {(k + 1) / TIME_BINS:g})")
         detail.set(title="loss by time (0 = data, 1 = noise)", yscale="log")
         detail.legend()
+    else:
+        key = next((key for key in DETAILS if lines and key in lines[0]), "loss")
+        detail.plot(steps, _smooth(_column(lines, key)))
+        detail.set(title=DETAILS.get(key, key))
     rate.plot(steps, _column(lines, "lr"))
     rate.set(title="learning rate", xlabel="step")
     norm.plot(steps, _smooth(_column(lines, "grad_norm")))

@@ -1,45 +1,89 @@
-"""Everything that is put on a model from outside: precision, compilation, the averaging of gradients over processes."""
+"""Everything that is put on a model from outside: precision, compilation, the averaging of gradients over processes.
+No model and no stage knows that there is more than one process."""
 
 from contextlib import nullcontext
 
 import torch
-from torch import nn
+import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lite_sora.compute import matmul_flops
 from lite_sora.processes import Processes
 
 
-def parallelize(model: nn.Module, processes: Processes, compiled: bool) -> nn.Module:
-    """The model that training calls: compiled if asked for, its gradients averaged over all processes."""
-    if compiled:
-        model = torch.compile(model)
-    if processes.world > 1:
-        model = DistributedDataParallel(
-            model, device_ids=[processes.device] if processes.device.type == "cuda" else None
-        )
-    return model
+class Parallel:
+    """A model as training calls it: in the chosen precision, compiled if asked for, its gradients averaged over all
+    processes."""
+
+    def __init__(self, model: nn.Module, processes: Processes, precision: str, compiled: bool):
+        self.device, self.precision = processes.device, precision
+        if processes.world > 1:
+            share_batch_statistics(model)
+        if compiled:
+            model = torch.compile(model)
+        if processes.world > 1:
+            devices = [processes.device] if processes.device.type == "cuda" else None
+            model = DistributedDataParallel(model, device_ids=devices)
+        self.model = model
+
+    def __call__(self, *inputs, **named):
+        with autocast(self.device, self.precision):
+            return self.model(*inputs, **named)
+
+    def averaging(self, last: bool):
+        """The context of one piece of an accumulated batch: processes average their gradients after the last only."""
+        alone = last or not isinstance(self.model, DistributedDataParallel)
+        return nullcontext() if alone else self.model.no_sync()
 
 
-def averaging(model: nn.Module, last: bool):
-    """The context of one part of an accumulated batch: processes average their gradients in the last part only."""
-    return nullcontext() if last or not isinstance(model, DistributedDataParallel) else model.no_sync()
+# ---------------------------------------------------------------- batch norm
+
+
+def share_batch_statistics(model: nn.Module) -> None:
+    """Lets every BatchNorm3d of a model normalise by the whole batch, of all processes, as one process would."""
+    for module in model.modules():
+        if type(module) is nn.BatchNorm3d:
+            module.__class__ = SharedBatchNorm3d
+
+
+class SharedBatchNorm3d(nn.BatchNorm3d):
+    """BatchNorm3d whose mean and variance are over the batches of all processes, which have one size. (torch's
+    SyncBatchNorm does the same on GPUs only.)"""
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h (B, C, T, H, W) → the same shape."""
+        if not self.training:
+            return super().forward(h)
+        axes, world = (0, 2, 3, 4), dist.get_world_size()
+        moments = torch.stack([h.float().mean(axes), h.float().square().mean(axes)])  # (2, C)
+        mean, square = differentiable.all_reduce(moments) / world
+        variance = square - mean.square()
+        with torch.no_grad():
+            count = world * h.numel() / h.shape[1]
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        shape = (1, -1, 1, 1, 1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (h - mean.view(shape)) * scale.view(shape) + self.bias.view(shape)
 
 
 # ---------------------------------------------------------------- precision
 
 
-def choose_precision(device: torch.device) -> str:
-    """ "bf16" where it pays, else "fp32". A GPU says whether it can; a CPU is timed, since many only pretend to."""
+def choose_precision(processes: Processes) -> str:
+    """ "bf16" where it pays, else "fp32"; the same in all processes. A GPU says whether it can; a CPU is timed, since
+    many only pretend to."""
+    device = processes.device
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        return (
-            "bf16"
-            if matmul_flops(torch.bfloat16, 256, tries=5) > 1.5 * matmul_flops(torch.float32, 256, tries=5)
-            else "fp32"
-        )
-    return "fp32"
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        fast = matmul_flops(torch.bfloat16, 256, tries=5) > 1.5 * matmul_flops(torch.float32, 256, tries=5)
+    else:
+        fast = False
+    return processes.gather_texts(["bf16" if fast else "fp32"])[0]
 
 
 def autocast(device: torch.device, precision: str):

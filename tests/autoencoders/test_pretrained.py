@@ -9,7 +9,7 @@ import torch
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import training_flops
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideoConfig, assemble
 from lite_sora.text.encoder import build_tokenizer
 
 four, five = (8,) * 4, (16,) * 5
@@ -221,7 +221,7 @@ def test_a_denoiser_of_a_video_vaes_latents_generates_and_leaves_it_alone(tmp_pa
     denoiser = {"patch": (1, 1, 1), "width": 24, "depth": 1, "heads": 2}
     size = {"frames": 5, "height": 16, "width": 16}
     config = TextToVideoConfig(denoiser_config=denoiser, autoencoder=str(tmp_path), text_width=24, **size)
-    model = TextToVideo(config, build_tokenizer(["a red circle"]))
+    model = assemble(config, build_tokenizer(["a red circle"]), load_autoencoder(config.autoencoder))
     assert model.denoiser.config.channels == 4
     assert not any("autoencoder" in name for name in model.state_dict())
     assert copy.deepcopy(model).autoencoder is model.autoencoder

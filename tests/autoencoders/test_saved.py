@@ -11,7 +11,7 @@ from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import open_folder, read_config, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.compute import training_flops
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideoConfig, assemble
 from lite_sora.text.encoder import build_tokenizer
 
 
@@ -52,7 +52,7 @@ def test_a_denoiser_does_not_take_the_autoencoders_weights_for_its_own(tmp_path)
     save_folder(vq(), tmp_path)
     denoiser = {"patch": (1, 1, 1), "width": 24, "depth": 1, "heads": 2}
     config = TextToVideoConfig(denoiser_config=denoiser, autoencoder=str(tmp_path), height=8, width=8, text_width=24)
-    model = TextToVideo(config, build_tokenizer(["a red circle"]))
+    model = assemble(config, build_tokenizer(["a red circle"]), load_autoencoder(config.autoencoder))
     assert model.denoiser.config.channels == 2
     assert not any("autoencoder" in name for name in model.state_dict())
     assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values

@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import matmul_flops, training_flops
 from lite_sora.denoisers.dit import SIZES
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideoConfig, assemble
 from lite_sora.processes import default_device
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.training.parallel import autocast
@@ -59,9 +60,9 @@ def main() -> None:
     parser.add_argument("--device")
     options = parser.parse_args()
 
-    from lite_sora.training.settings import TrainSettings
+    from lite_sora.training.denoiser import DenoiserSettings
 
-    settings = TrainSettings()
+    settings = DenoiserSettings()
     batch, patch = options.batch or settings.batch_size, options.patch or settings.patch
     frames, height, width = options.video or (settings.frames, settings.height, settings.width)
     device, words = torch.device(options.device or default_device()), 8
@@ -90,7 +91,7 @@ def main() -> None:
         )
         for precision in options.precisions:
             for compiled in {"no": [False], "yes": [True], "both": [False, True]}[options.compile]:
-                model = TextToVideo(config, tokenizer).to(device)
+                model = assemble(config, tokenizer, load_autoencoder(config.autoencoder)).to(device)
                 seconds = step_seconds(model, batch, words, precision, compiled, options.steps, device)
                 flops = batch * training_flops(model, model.latent_shape(), words) / seconds
                 tokens = (

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lite_sora.denoisers.dit import SIZES, DiT, DiTConfig, Surroundings
-from lite_sora.layers.blocks import Attention, TimeEmbedding, modulate
-from lite_sora.layers.patches import patchify, positions_3d, rotate, rotations_3d, sincos, unpatchify
+from lite_sora.denoisers.dit import SIZES, DenoiserConfig, DiT
+from lite_sora.layers.attention import Attention
+from lite_sora.layers.blocks import TimeEmbedding
+from lite_sora.layers.patches import modulate, patchify, positions_3d, rotate, rotations_3d, sincos, unpatchify
 from lite_sora.text.encoder import Text
 
 
@@ -25,7 +26,9 @@ def text(batch: int, words: int, width: int = 24, seed: int = 0) -> Text:
 def trained(**changes) -> DiT:
     """A tiny DiT in which nothing is zero any more, as after training."""
     torch.manual_seed(0)
-    model = DiT(DiTConfig(**({"patch": (2, 8, 8), "width": 48, "depth": 2, "heads": 2, "text_width": 24} | changes)))
+    model = DiT(
+        DenoiserConfig(**({"patch": (2, 8, 8), "width": 48, "depth": 2, "heads": 2, "text_width": 24} | changes))
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model.eval()
@@ -159,12 +162,12 @@ def test_modulate():
 @pytest.mark.parametrize("rope", [False, True])
 def test_output_is_zero_at_first_and_every_block_the_identity(rope):
     torch.manual_seed(0)
-    model = DiT(DiTConfig(rope=rope))
+    model = DiT(DenoiserConfig(rope=rope))
     x, words = random(2, 3, 4, 16, 16), text(2, 5, 128)
     assert torch.equal(model(x, torch.tensor([0.2, 0.9]), words), torch.zeros_like(x))
-    h, given = random(2, 7, 128), Surroundings(random(2, 128), None, None, None, None, (1, 1, 7))
+    h = random(2, 7, 128)
     for block in model.blocks:
-        assert torch.equal(block(h, given), h)
+        assert torch.equal(block(h, random(2, 128), None, None), h)
 
 
 def test_everything_learns():
@@ -246,7 +249,7 @@ def test_sizes_of_the_paper():
     }
     for name, (width, depth, heads) in SIZES.items():
         with torch.device("meta"):
-            model = DiT(DiTConfig(width=width, depth=depth, heads=heads))
+            model = DiT(DenoiserConfig(width=width, depth=depth, heads=heads))
         assert len(model.blocks) == depth
         weights = sum(parameter.numel() for parameter in model.blocks.parameters())
         assert weights == pytest.approx(18 * width**2 * depth, rel=0.01), name

@@ -4,12 +4,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lite_sora.denoisers import DENOISERS
-from lite_sora.denoisers.dit import DiT, DiTConfig
+from lite_sora.denoisers.dit import DenoiserConfig, DiT
 from lite_sora.denoisers.sit import SiT, SiTConfig
-from lite_sora.denoisers.uvit import UViT, UViTConfig
-from lite_sora.layers.blocks import CrossAttention, FeedForward
-from lite_sora.layers.patches import patchify, regroup, ungroup
+from lite_sora.denoisers.variants import (
+    CrossAttention,
+    DiTVariant,
+    SiTVariantConfig,
+    VariantConfig,
+    regroup,
+    ungroup,
+)
+from lite_sora.layers.blocks import FeedForward
+from lite_sora.layers.patches import patchify, positions_3d
+from lite_sora.pipeline import find_denoiser
 from lite_sora.text.encoder import Text
 
 VARIANTS = {
@@ -54,11 +61,11 @@ def text(batch: int, words: int, seed: int = 0) -> Text:
 def tiny(name: str, **changes):
     """A tiny one, fresh."""
     kind, parts = VARIANTS[name]
-    network, config, _ = DENOISERS[kind]
     depth = 3 if kind == "uvit" else 2
-    torch.manual_seed(0)
     sizes = {"patch": (2, 8, 8), "width": 48, "depth": depth, "heads": 2, "text_width": 24}
-    return network(config(**sizes | parts | changes))
+    network, config = find_denoiser(kind, sizes | parts | changes)
+    torch.manual_seed(0)
+    return network(config)
 
 
 def trained(name: str, **changes):
@@ -120,13 +127,6 @@ def test_samples_of_a_batch_know_nothing_of_one_another(name):
     torch.testing.assert_close(model(x, t, words)[1:2], alone, rtol=0, atol=1e-5)
 
 
-@each
-def test_an_image_is_a_video_of_one_frame(name):
-    model, t = trained(name, patch=(1, 8, 8)), torch.tensor([0.2, 0.9])
-    image = random(2, 3, 16, 16)
-    assert torch.equal(model(image, t, text(2, 5)), model(image[:, :, None], t, text(2, 5))[:, :, 0])
-
-
 @pytest.mark.parametrize("name", ["dit", "words read", "no words", "mm-dit", "factorised", "shared adaln", "sit"])
 def test_adaln_zero_starts_as_the_identity(name):
     """The gates are closed, so at first what comes out of the blocks is what went in; and the output is zero."""
@@ -134,7 +134,7 @@ def test_adaln_zero_starts_as_the_identity(name):
     seen = []
     model.out.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     assert torch.equal(model(x, torch.tensor([0.2, 0.9]), text(2, 5)), torch.zeros_like(x))
-    before = model.embed(patchify(x, (2, 8, 8))) + model.positions_of((2, 2, 2), None)
+    before = model.embed(patchify(x, (2, 8, 8))) + positions_3d((2, 2, 2), 48)
     torch.testing.assert_close(seen[0], model.norm(before))
 
 
@@ -196,7 +196,7 @@ def test_shared_adaln_saves_what_it_promises():
     counts = {}
     for shared in (False, True):
         with torch.device("meta"):
-            model = DiT(DiTConfig(width=1152, depth=28, heads=16, shared_adaln=shared))
+            model = DiTVariant(VariantConfig(width=1152, depth=28, heads=16, shared_adaln=shared))
         counts[shared] = sum(parameter.numel() for parameter in model.parameters())
     assert 1 - counts[True] / counts[False] == pytest.approx(0.31, abs=0.05)
 
@@ -213,40 +213,37 @@ def test_uvit_hands_over_from_first_to_last():
         assert (difference.abs().max() > 1e-3) == reaches
 
 
-# ---------------------------------------------------------------- sizes
-
-IMAGES = {"channels": 4, "patch": (1, 2, 2), "positions": (1, 16, 16), "qk_norm": False, "rope": False}
+# ---------------------------------------------------------------- which network has which parts
 
 
 @pytest.mark.parametrize(
-    ("denoiser", "size", "millions"),
+    ("kind", "parts", "network", "config"),
     [
-        *((d, s, m) for d in ("dit", "sit") for s, m in {"S": 32.9, "B": 130.3, "L": 457.8, "XL": 674.8}.items()),
-        ("uvit", "L", 286.8),
-        ("uvit", "H", 500.8),
+        ("dit", {"rope": False}, DiT, DenoiserConfig),
+        ("dit", {"words": "sequence"}, DiTVariant, VariantConfig),
+        ("sit", {"mlp": "swiglu"}, SiT, SiTConfig),
+        ("sit", {"shared_adaln": True}, DiTVariant, SiTVariantConfig),
     ],
 )
-def test_parameters_are_those_of_the_papers(denoiser, size, millions):
-    """At patch 2, for latents of ImageNet. Published counts leave out DiT's positions, which are not learned."""
-    network, config, sizes = DENOISERS[denoiser]
-    width, depth, heads = sizes[size]
-    parts = {"convolution": False, "attention_bias": False} if denoiser == "uvit" else {"out_channels": 8}
-    with torch.device("meta"):
-        model = network(config(width=width, depth=depth, heads=heads, classes=1001, **parts, **IMAGES))
-    count = sum(parameter.numel() for parameter in model.parameters())
-    if denoiser != "uvit":
-        count -= model.positions.numel()
-    rounding = 0.05 / millions  # of the published figure
-    assert count / 1e6 == pytest.approx(millions, rel=max(0.001, rounding))
+def test_the_plainest_network_with_all_parts_is_taken(kind, parts, network, config):
+    found, found_config = find_denoiser(kind, parts)
+    assert found is network and type(found_config) is config
+    assert found_config.time_scale == (1 if kind == "sit" else 1000)
 
 
-def test_parameters_of_the_small_uvit():
-    """U-ViT-S/2 on CIFAR-10: pixels, no classes, and the convolution at the end."""
-    width, depth, heads = DENOISERS["uvit"][2]["S"]
-    with torch.device("meta"):
-        parts = IMAGES | {"channels": 3}
-        model = UViT(UViTConfig(width=width, depth=depth, heads=heads, text_width=0, attention_bias=False, **parts))
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(44.3, rel=0.001)
+def test_a_dit_variant_of_the_default_parts_is_the_dit():
+    """Weight by weight, and output by output: from the same seed, and with the same weights after training."""
+    parts = {"conditioning": "adaln-zero", "words": "sequence", "attention": "full", "shared_adaln": False}
+    plain, variant = tiny("dit"), tiny("dit", **parts)
+    assert isinstance(plain, DiT) and isinstance(variant, DiTVariant)
+    assert list(plain.state_dict()) == list(variant.state_dict())
+    for name, value in plain.state_dict().items():
+        assert torch.equal(variant.state_dict()[name], value), name
+    plain = trained("dit")
+    variant.load_state_dict(plain.state_dict())
+    x, t, words = random(2, 3, 4, 16, 16), torch.tensor([0.2, 0.9]), text(2, 5)
+    words.mask[0, 3:] = False
+    assert torch.equal(variant(x, t, words), plain(x, t, words))
 
 
 def test_sit_is_a_dit_that_counts_time_from_0_to_1():
@@ -266,13 +263,14 @@ def test_sit_is_a_dit_that_counts_time_from_0_to_1():
         ("dit", {"conditioning": "film"}, "conditioning 'film' is not one of in-context, cross-attention"),
         ("dit", {"mlp": "relu"}, "mlp 'relu' is not one of gelu"),
         ("dit", {"norm": "batch"}, "norm 'batch' is not one of layer, rms"),
-        ("dit", {"conditioning": "mm-dit", "words": "none"}, "mm-dit is a sequence of words"),
+        ("dit", {"conditioning": "mm-dit", "words": "none"}, "mm-dit is a sequence of patches and words"),
         ("dit", {"conditioning": "in-context", "shared_adaln": True}, "'in-context' has no adaLN"),
         ("dit", {"attention": "factorised"}, "factorised attention choose words cross-attention"),
         ("uvit", {"depth": 4}, "depth 4 is even"),
         ("uvit", {"skip": "multiply"}, "skip 'multiply' is not one of concat, add, none"),
+        ("uvit", {"shared_adaln": True, "words": "none"}, "--shared-adaln, --words: --denoiser uvit has no such part"),
     ],
 )
 def test_parts_that_do_not_fit_are_a_clear_error(kind, parts, message):
     with pytest.raises(ValueError, match=message):
-        DENOISERS[kind][1](**parts)
+        find_denoiser(kind, parts)

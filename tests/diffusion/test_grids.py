@@ -1,12 +1,13 @@
-"""Time grids: they run from noise to data, and stand where their papers put them."""
+"""Time grids: they fall from noise to data, and have the times of their papers."""
 
 import pytest
 import torch
 
-from lite_sora.diffusion.grids import GRIDS, SIGMA_MAX, SIGMA_MIN, karras_grid, time_grid
-from lite_sora.diffusion.objective import shift_time
+from lite_sora.diffusion.choices import GRIDS
+from lite_sora.diffusion.grids import SIGMA_MAX, SIGMA_MIN, karras_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import T_MAX, T_MIN
+from lite_sora.diffusion.times import shift_time, time_grid
 
 EVERY_PATH = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 
@@ -18,7 +19,7 @@ def test_times_fall_from_noise_to_data(name, path, steps):
     times = GRIDS[name](steps, path, 3.0)
     assert times.shape == (steps + 1,) and times.dtype == torch.float32
     assert times[0] == 1 and times[-1] == 0 and (times.diff() < 0).all()
-    # but for the ends, none is where networks are asked at another time than their own
+    # but for the ends, none is outside the times at which networks are evaluated
     assert all(T_MIN * (1 - 1e-4) <= time < T_MAX for time in times[1:-1].tolist())
 
 
@@ -31,7 +32,7 @@ def test_even_and_shifted_times():
 
 @EVERY_PATH
 def test_karras_noise_levels(path):
-    """2206.00364, eq. 5, between the two ends that are moved: the level of each time is even in its 7th root."""
+    """2206.00364, eq. 5, but for the first and last time: the levels are even in their 7th root."""
     alpha, sigma = path.alpha_sigma(karras_grid(20, path)[1:-1].double())
     root = (sigma / alpha) ** (1 / 7)
     torch.testing.assert_close(root.diff(), root.diff().mean().expand(18), rtol=1e-3, atol=0)
@@ -39,4 +40,4 @@ def test_karras_noise_levels(path):
     assert first == pytest.approx(SIGMA_MAX, rel=0.01)
     lowest = float(torch.exp(-path.log_snr(torch.tensor(T_MIN, dtype=torch.float64)) / 2))
     assert last == pytest.approx(max(SIGMA_MIN, lowest), rel=1e-3)
-    assert path.name in ("linear", "gvp") or lowest > SIGMA_MIN  # on the others no network is asked at so low a level
+    assert path.name in ("linear", "gvp") or lowest > SIGMA_MIN  # elsewhere no network is evaluated at so low a level

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mixture import Mixture
 
-from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.choices import GRIDS
 from lite_sora.diffusion.likelihood import bits_per_dimension, exact_probes, log_likelihood, random_probes
 from lite_sora.diffusion.objective import Objective
 from lite_sora.diffusion.path import PATHS
@@ -46,6 +46,18 @@ def test_the_error_falls_with_the_steps(path):
         return float((found - DATA.log_density(x)).abs().mean())
 
     assert error(100) < error(25) / 4 < error(12) / 8
+
+
+@EVERY_PATH
+def test_the_walk_ends_in_the_noise_of_its_last_time(path):
+    """Data of mean 0 is normal at every t. The walk ends at T_MAX, where sigma is 0.999 on the linear path; N(0, 1)
+    there leaves an error of 3.5e-3 nats, whatever the number of steps."""
+    data = Mixture([1.0], [[0.0] * 8], [[0.5] * 8])
+    x = data.draw(200, torch.Generator().manual_seed(0))
+    alpha, sigma = path.alpha_sigma(torch.tensor(T_MIN, dtype=torch.float64))
+    blurred = Mixture(data.shares, data.means, (data.spreads**2 + (sigma / alpha) ** 2).sqrt())
+    found = log_likelihood(data.denoise(path), x, times(path, 400), path, exact_probes(x))
+    assert float((found - blurred.log_density(x)).abs().mean()) < 5e-4
 
 
 def test_hutchinsons_estimate_is_right_on_average():

@@ -1,4 +1,4 @@
-"""Objectives: times have the density they claim, weightings are what they are called, and nothing is ever infinite."""
+"""Objectives: times have the density they claim, weightings are those of their papers, and nothing is ever infinite."""
 
 import itertools
 import math
@@ -8,45 +8,47 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import MODE_SCALE, PRESETS, TIME_DENSITIES, WEIGHTINGS, Objective, shift_time
+from lite_sora.diffusion.objective import PRESETS, WEIGHTINGS, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import ROWS, SIGMA_DATA, T_MAX, T_MIN, target
+from lite_sora.diffusion.times import MODE_SCALE, TIME_DENSITIES, shift_time
+from lite_sora.diffusion.weighting import effective_weight
 
 # ---------------------------------------------------------------- the loss
 
 
 def data(count: int, dtype=torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A clean video, noise, and a wrong belief of what the clean video is, each (count, 3, 2, 4, 4)."""
+    """A clean video, noise, and a wrong estimate of the clean video, each (count, 3, 2, 4, 4)."""
     generator = torch.Generator().manual_seed(0)
     return tuple(torch.randn(3, count, 3, 2, 4, 4, generator=generator, dtype=dtype))
 
 
-def believer(objective: Objective, belief: torch.Tensor, x_t: torch.Tensor):
-    """A denoiser that believes the clean video to be `belief`, and says so in the objective's prediction."""
+def network_of(objective: Objective, estimate: torch.Tensor, x_t: torch.Tensor):
+    """A network whose estimate of the clean video is `estimate`, put in terms of the objective's prediction."""
 
-    def denoiser(_, t):
+    def network(_, t):
         alpha, sigma = (value.reshape(-1, 1, 1, 1, 1) for value in PATHS[objective.path].alpha_sigma(t))
-        noise = (x_t - alpha * belief) / sigma
-        return target(PATHS[objective.path], objective.prediction, belief, noise, t)
+        noise = (x_t - alpha * estimate) / sigma
+        return target(PATHS[objective.path], objective.prediction, estimate, noise, t)
 
-    return denoiser
+    return network
 
 
-def loss_of_belief(objective: Objective, t: torch.Tensor) -> torch.Tensor:
-    """The loss (B,) of one and the same wrong belief under any objective: they differ in the weight alone."""
-    x, noise, belief = data(len(t))
+def estimates_loss(objective: Objective, t: torch.Tensor) -> torch.Tensor:
+    """The loss (B,) of one wrong estimate under any objective: they differ in the weight alone."""
+    x, noise, estimate = data(len(t))
     x_t = objective.noisy(x, noise, t)
-    return objective.loss(_exact(believer(objective, belief, x_t)), x, noise, t)
+    return objective.loss(_exact(network_of(objective, estimate, x_t)), x, noise, t)
 
 
-def _exact(denoiser):
+def _exact(network):
     """`loss` turns outputs to float32, as it must for bf16 networks; here float64 should stay."""
 
     class Exact(torch.Tensor):
         def float(self):
             return self.as_subclass(torch.Tensor)
 
-    return lambda x_t, t: denoiser(x_t, t).as_subclass(Exact)
+    return lambda x_t, t: network(x_t, t).as_subclass(Exact)
 
 
 INSIDE = torch.linspace(0.06, 0.94, 23, dtype=torch.float64)
@@ -69,11 +71,11 @@ def test_nothing_is_infinite_anywhere(path, prediction):
                 return output
 
             loss = objective.loss(denoiser, x, noise, times)
-            believed = objective.x_and_noise(denoiser, objective.noisy(x, noise, times), times)
+            estimated = objective.x_and_noise(denoiser, objective.noisy(x, noise, times), times)
             assert loss.shape == (len(t),) and loss.isfinite().all() and (loss > 0).all()
-            assert all(value.shape == x.shape and value.isfinite().all() for value in believed)
-            for x_t, asked in seen:  # the network is never asked where the 2×2 system is singular
-                assert x_t.isfinite().all() and asked.min() >= T_MIN and asked.max() <= T_MAX
+            assert all(value.shape == x.shape and value.isfinite().all() for value in estimated)
+            for x_t, at in seen:  # the network is never evaluated where the 2×2 system is singular
+                assert x_t.isfinite().all() and at.min() >= T_MIN and at.max() <= T_MAX
             assert objective.weight(times).isfinite().all() and (objective.weight(times) > 0).all()
 
 
@@ -109,8 +111,8 @@ def test_loss_of_a_bf16_network_is_float32():
     x, noise, output = data(2, torch.float32)
     objective = Objective()
     loss = objective.loss(lambda x_t, t: output.bfloat16(), x, noise, torch.tensor([0.2, 0.7]))
-    believed = objective.x_and_noise(lambda x_t, t: output.bfloat16(), x, torch.tensor([0.2, 0.7]))
-    assert loss.dtype == believed[0].dtype == believed[1].dtype == torch.float32
+    estimated = objective.x_and_noise(lambda x_t, t: output.bfloat16(), x, torch.tensor([0.2, 0.7]))
+    assert loss.dtype == estimated[0].dtype == estimated[1].dtype == torch.float32
 
 
 # ---------------------------------------------------------------- weightings
@@ -124,34 +126,42 @@ def test_weightings_weigh_the_clean_videos_error_by_the_signal_to_noise_ratio():
         expected = {
             "snr": snr,
             "min-snr": snr.clamp(max=5),  # 2303.09556
-            "soft-min-snr": snr * 5 / (snr + 5),  # 2401.11605
-            "sigmoid": snr * torch.sigmoid(2 - snr.log()),  # 2303.00848
+            "soft-min-snr": snr * 4 / (snr + 4),  # 2401.11605
+            "sigmoid": snr * torch.sigmoid(2 - snr.log()),  # the noise's error, weighted by the sigmoid
             "edm": (level**2 + SIGMA_DATA**2) / (level * SIGMA_DATA) ** 2,  # 2206.00364, table 1
         }
         assert set(expected) == set(WEIGHTINGS) - {"none", "velocity"}
         for weighting, weight in expected.items():
             for prediction in ROWS:
-                effective = Objective(path, prediction, weighting).effective_weight(INSIDE)
+                effective = effective_weight(Objective(path, prediction, weighting), INSIDE)
                 torch.testing.assert_close(effective, weight, rtol=1e-8, atol=1e-10)
+
+
+def test_soft_min_snr_is_k_diffusions():
+    """The squared error of EDM's output counts (sigma sigma_data / (sigma^2 + sigma_data^2))^2 (2401.11605)."""
+    alpha, sigma = PATHS["linear"].alpha_sigma(INSIDE)
+    level = sigma / alpha
+    expected = (level * SIGMA_DATA / (level**2 + SIGMA_DATA**2)) ** 2
+    torch.testing.assert_close(Objective("linear", "edm", "soft-min-snr").weight(INSIDE), expected)
 
 
 @COMBINATIONS
 def test_a_weighting_gives_the_same_loss_under_every_prediction(path, prediction):
-    """Except "none", which leaves each prediction's own error alone, a loss depends on the belief, not on how it is
-    put: rectified flow, noise prediction and the rest differ in the weight of the times alone."""
+    """Except "none", which leaves each prediction's own error alone, a loss depends on the estimate, not on the
+    prediction: rectified flow, noise prediction and the rest differ in the weight of the times alone."""
     for weighting in set(WEIGHTINGS) - {"none"}:
         one, other = Objective(path, prediction, weighting), Objective(path, "x0", weighting)
-        torch.testing.assert_close(loss_of_belief(one, INSIDE), loss_of_belief(other, INSIDE), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(estimates_loss(one, INSIDE), estimates_loss(other, INSIDE), rtol=1e-8, atol=1e-10)
 
 
 @COMBINATIONS
 def test_effective_weight_is_the_weight_of_the_clean_videos_error(path, prediction):
-    x, _, belief = data(len(INSIDE))
-    error = (belief - x).square().flatten(1).mean(1)
+    x, _, estimate = data(len(INSIDE))
+    error = (estimate - x).square().flatten(1).mean(1)
     for weighting in WEIGHTINGS:
         objective = Objective(path, prediction, weighting)
         torch.testing.assert_close(
-            loss_of_belief(objective, INSIDE), objective.effective_weight(INSIDE) * error, rtol=1e-8, atol=1e-10
+            estimates_loss(objective, INSIDE), effective_weight(objective, INSIDE) * error, rtol=1e-8, atol=1e-10
         )
 
 
@@ -171,7 +181,7 @@ def test_effective_weight_is_the_weight_of_the_clean_videos_error(path, predicti
 def test_named_weightings_are_the_plain_losses_of_other_predictions(plain, weighted, path):
     one, other = (Objective(path, *names) for names in (plain, weighted))
     # "velocity" stops at 400, and away from the ends no path gets there
-    torch.testing.assert_close(loss_of_belief(one, INSIDE), loss_of_belief(other, INSIDE), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(estimates_loss(one, INSIDE), estimates_loss(other, INSIDE), rtol=1e-8, atol=1e-10)
 
 
 def test_plain_losses_have_unit_weight():
@@ -214,6 +224,13 @@ def test_logit_normal_times_have_the_normals_quantiles():
     # 2403.03206, eq. 19, with location 0 and scale 1
     pdf = (-((t / (1 - t)).log() ** 2) / 2).exp() / (math.sqrt(2 * math.pi) * t * (1 - t))
     torch.testing.assert_close(density_at(Objective(time="logit-normal"), U), pdf, rtol=1e-4, atol=0)
+
+
+def test_jits_times_have_the_papers_quantiles():
+    """2511.13720 draws the logit of its t, where 1 is data, from N(-0.8, 0.8^2)."""
+    t = Objective(time="jit").draw_times(U)
+    expected = torch.tensor([1 / (1 + math.exp(NormalDist(-0.8, 0.8).inv_cdf(1 - u))) for u in U.tolist()])
+    torch.testing.assert_close(t, expected.double(), rtol=0, atol=1e-6)
 
 
 def test_cosmap_times_have_their_density():
@@ -275,6 +292,8 @@ def test_presets_are_the_published_systems():
     assert PRESETS["sit"] == Objective("linear", "velocity", "none", "uniform")
     assert PRESETS["sd3"] == replace(PRESETS["sit"], time="logit-normal")
     assert PRESETS["ddpm"] == Objective("vp", "noise", "none", "uniform")
+    assert PRESETS["jit"] == Objective("linear", "x0", "velocity", "jit")
+    assert PRESETS["v"] == Objective("gvp", "v", "none", "uniform")
     assert PRESETS["min-snr"] == replace(PRESETS["ddpm"], weighting="min-snr")
     assert all(preset.shift == 1 for name, preset in PRESETS.items() if name != "toy")
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from devices import mps_without_values
 
 from lite_sora.diffusion.path import PATHS, along
 
@@ -88,6 +89,14 @@ def test_time_at_inverts_log_snr(path):
 @EVERY
 def test_time_at_of_what_the_path_does_not_reach_is_its_end(path):
     assert path.time_at(torch.tensor([200.0, -200.0])).tolist() == pytest.approx([0, 1], abs=1e-6)
+
+
+@EVERY
+def test_time_at_works_on_devices_without_float64(path):
+    with mps_without_values():
+        log_snr = torch.empty(3, device="mps")
+        t = path.time_at(log_snr)
+        assert t.device == log_snr.device and t.dtype == torch.float32 and t.shape == (3,)
 
 
 @EVERY

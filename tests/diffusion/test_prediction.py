@@ -29,16 +29,16 @@ def test_exact_targets_solve_back_to_the_video_and_the_noise(path, prediction):
 
 @EVERY
 def test_any_output_is_some_other_predictions_output(path, prediction):
-    """Whatever a network says, the video and the noise that are read from it are the ones that x_t is made of."""
+    """Whatever a network's output, the video and the noise that it stands for make up x_t."""
     x, noise = data()
     path = PATHS[path]
     x_t, output = path.mix(x, noise, TIMES.clamp(T_MIN, T_MAX)), noise.flip(0)
-    believed_x, believed_noise = solve(path, prediction, x_t, output, TIMES)
-    torch.testing.assert_close(path.mix(believed_x, believed_noise, TIMES.clamp(T_MIN, T_MAX)), x_t)
+    estimated_x, estimated_noise = solve(path, prediction, x_t, output, TIMES)
+    torch.testing.assert_close(path.mix(estimated_x, estimated_noise, TIMES.clamp(T_MIN, T_MAX)), x_t)
     for other in ROWS:
-        as_other = target(path, other, believed_x, believed_noise, TIMES)
+        as_other = target(path, other, estimated_x, estimated_noise, TIMES)
         again, _ = solve(path, other, x_t, as_other, TIMES)
-        torch.testing.assert_close(again, believed_x, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(again, estimated_x, rtol=1e-6, atol=1e-6)
 
 
 @EVERY

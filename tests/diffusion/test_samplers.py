@@ -6,14 +6,16 @@ from functools import partial
 
 import pytest
 import torch
+from devices import mps_without_values
 from mixture import Mixture
 
-from lite_sora.diffusion.grids import GRIDS
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS
+from lite_sora.diffusion.exponential import dpm_solver_pp_2m, unipc
+from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Objective
-from lite_sora.diffusion.ode import ddim, dpm_solver_pp_2m, euler, heun, unipc, velocity
 from lite_sora.diffusion.path import BETA_MAX, BETA_MIN, PATHS
 from lite_sora.diffusion.prediction import ROWS, target
-from lite_sora.diffusion.samplers import SAMPLERS
+from lite_sora.diffusion.samplers import ddim, euler, heun, velocity
 from lite_sora.diffusion.sde import DIFFUSIONS, ddpm, euler_maruyama, heun_sde
 
 MEAN, SPREAD = 0.6, 0.4
@@ -179,7 +181,7 @@ def test_every_diffusion_converges(sampler, diffusion, path):
 @EVERY_PATH
 @EVERY_SAMPLER
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_the_last_step_lands_on_what_the_denoiser_believes(sampler, path, steps):
+def test_the_last_step_returns_the_denoisers_clean_video(sampler, path, steps):
     """Data that is one single video is found exactly."""
     x = torch.linspace(-2, 2, 4000, dtype=torch.float64)[:, None]
     video = torch.sin(9 * x)
@@ -293,16 +295,16 @@ CALLS = {"heun": 19, "heun-sde": 19}
 @EVERY_PATH
 @EVERY_SAMPLER
 def test_evaluations_of_the_denoiser(sampler, path):
-    """Those of Heun take two a step but the last; no sampler asks at t = 0, where there is no noise to be found."""
-    asked = []
+    """Those of Heun take two a step but the last; none is at t = 0, where x has no noise."""
+    evaluated = []
 
     def denoise(x, t):
         assert t.shape == (len(x),)  # each sample has its time, as networks want it
-        asked.append(float(t[0]))
+        evaluated.append(float(t[0]))
         return gaussian(path)(x, t)
 
     SAMPLERS[sampler](denoise, noise(), grid(10), path, fresh())
-    assert len(asked) == CALLS.get(sampler, 10) and asked[0] == 1 and min(asked) > 0
+    assert len(evaluated) == CALLS.get(sampler, 10) and evaluated[0] == 1 and min(evaluated) > 0
 
 
 @EVERY_PATH
@@ -327,7 +329,7 @@ def test_every_prediction_gives_the_same_samples(sampler, path):
 @EVERY_SAMPLER
 @pytest.mark.parametrize("times", GRIDS)
 def test_any_combination_samples(times, sampler, path):
-    """Whatever a network puts out, for whatever it stands, is a video of finite values in the end."""
+    """Any output of any prediction ends in a video of finite values."""
     for prediction, steps in itertools.product(ROWS, (1, 2, 8)):
         objective = Objective(path.name, prediction)
         generator = torch.Generator().manual_seed(0)
@@ -335,6 +337,19 @@ def test_any_combination_samples(times, sampler, path):
         denoise = partial(objective.x_and_noise, lambda x_t, t: x_t.tanh())
         made = SAMPLERS[sampler](denoise, normal(), GRIDS[times](steps, path, 6.0), path, normal)
         assert made.shape == (2, 3, 2, 4, 4) and made.isfinite().all()
+
+
+@EVERY_PATH
+@EVERY_SAMPLER
+def test_no_step_waits_for_the_device(sampler, path):
+    """With times on the CPU, no value on the device decides anything: here tensors on the device have no values."""
+    with mps_without_values():
+        x = torch.empty(2, 3, 2, 4, 4, device="mps")
+        denoise = partial(Objective(path.name, "velocity").x_and_noise, lambda x_t, t: x_t.tanh())
+        times = [torch.tensor(time) for time in (1.0, 0.75, 0.5, 0.25, 0.0)]
+        denoise = guided(denoise, denoise, 2.0, rescale=0.5, path=path)
+        made = SAMPLERS[sampler](denoise, x, times, path, lambda: torch.empty_like(x))
+        assert made.device == x.device and made.shape == x.shape and made.dtype == x.dtype
 
 
 class Exact(torch.Tensor):

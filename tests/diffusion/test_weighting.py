@@ -2,14 +2,16 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import PRESETS, TIME_DENSITIES, Objective
+from lite_sora.diffusion.objective import PRESETS, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import target
-from lite_sora.diffusion.weighting import effective_weighting, plot
+from lite_sora.diffusion.times import TIME_DENSITIES
+from lite_sora.diffusion.weighting import effective_weight, effective_weighting, plot
 
 EDGES = torch.linspace(-18, 18, 73, dtype=torch.float64)  # all that the clamps leave, in cells of 0.5
 OTHERS = {
@@ -25,14 +27,14 @@ def drawn_times(objective: Objective, count: int) -> torch.Tensor:
 
 
 @EVERY
-def test_it_is_what_drawn_times_come_to(objective):
+def test_it_is_the_weight_of_drawn_times(objective):
     """Monte Carlo: the weights of drawn times, summed by the cell of log-SNR that they fall into."""
     count = 100_000
     t = drawn_times(objective, count)
     cell = torch.bucketize(PATHS[objective.path].log_snr(t), EDGES) - 1
     assert cell.min() >= 0 and cell.max() < len(EDGES) - 1
     hits = torch.bincount(cell, minlength=len(EDGES) - 1)
-    summed = torch.zeros(len(EDGES) - 1, dtype=torch.float64).index_add(0, cell, objective.effective_weight(t))
+    summed = torch.zeros(len(EDGES) - 1, dtype=torch.float64).index_add(0, cell, effective_weight(objective, t))
     fine = torch.linspace(-18, 18, 72 * 40 + 1, dtype=torch.float64)
     _, weight = effective_weighting(objective, fine)
     weight = weight.reshape(-1, 40).mean(1)  # over each cell
@@ -46,7 +48,7 @@ def test_it_is_what_drawn_times_come_to(objective):
 @EVERY
 def test_the_density_of_log_snr_is_one_in_all(objective):
     middles, weight = effective_weighting(objective, EDGES)
-    density = weight / objective.effective_weight(PATHS[objective.path].time_at(middles))
+    density = weight / effective_weight(objective, PATHS[objective.path].time_at(middles))
     assert float((density * EDGES.diff()).sum()) == pytest.approx(1, abs=1e-9)
 
 
@@ -60,8 +62,8 @@ def test_it_predicts_the_loss_of_a_denoiser_whose_error_is_known(objective):
     squared_error = torch.sigmoid(-path.log_snr(t))
     x_t = objective.noisy(x, noise, t)
     alpha, sigma = (value[:, None] for value in path.alpha_sigma(t))
-    believed = x + squared_error.sqrt()[:, None]
-    output = target(path, objective.prediction, believed, (x_t - alpha * believed) / sigma, t)
+    estimate = x + squared_error.sqrt()[:, None]
+    output = target(path, objective.prediction, estimate, (x_t - alpha * estimate) / sigma, t)
     loss = objective.loss(lambda x_t, t: output, x, noise, t)
 
     edges = torch.linspace(-18, 18, 36 * 40 + 1, dtype=torch.float64)
@@ -94,10 +96,34 @@ def test_known_forms():
     assert_proportional(of_noise(Objective("gvp", "edm", "edm", "edm")), of_noise(PRESETS["edm"]))
 
 
-def test_presets_that_differ_in_the_clamp_alone_have_one_curve():
-    edges = torch.linspace(-6, 5, 101, dtype=torch.float64)  # below log-SNR 5.9, where 1 / t^2 is 400
-    (_, jit), (_, sd3) = (effective_weighting(PRESETS[name], edges) for name in ("jit", "sd3"))
-    torch.testing.assert_close(jit, sd3, rtol=1e-3, atol=0)
+BELOW_THE_CLAMP = torch.linspace(-6, 5, 101, dtype=torch.float64)  # log-SNR below 5.9, where 1 / t^2 is 400
+
+
+def test_objectives_that_differ_in_the_clamp_alone_have_one_curve():
+    jit_at_sd3s_times = replace(PRESETS["jit"], time="logit-normal")
+    (_, one), (_, other) = (effective_weighting(each, BELOW_THE_CLAMP) for each in (jit_at_sd3s_times, PRESETS["sd3"]))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=0)
+
+
+def test_jit_weighs_more_noise_than_sd3():
+    """JiT draws log-SNR from N(-1.6, 1.6^2), SD3 from N(0, 2^2); both give 1 / t^2 to the clean video's error."""
+    for name, mean, spread in (("jit", -1.6, 1.6), ("sd3", 0.0, 2.0)):
+        log_snr, weight = effective_weighting(PRESETS[name], BELOW_THE_CLAMP)
+        density = (-(((log_snr - mean) / spread) ** 2) / 2).exp() / (spread * math.sqrt(2 * math.pi))
+        torch.testing.assert_close(weight, density * (1 + (log_snr / 2).exp()) ** 2, rtol=4e-3, atol=0)
+
+
+def test_sigmoid_leaves_the_density_of_log_snr_in_the_weight():
+    """2303.00848's w(log-SNR) is the whole weight of the noise's error. Here w is sigmoid(2 - log-SNR) times the
+    density of log-SNR, so it has the paper's shape only where that density is even."""
+    edges = torch.linspace(-6, 6, 241, dtype=torch.float64)
+    for path in PATHS:
+        log_snr, weight = effective_weighting(Objective(path, "noise", "sigmoid"), edges)
+        times = PATHS[path].time_at(edges)
+        density = -times.diff() / edges.diff()  # of uniform t
+        shape = weight / log_snr.exp() / density
+        torch.testing.assert_close(shape, torch.sigmoid(2 - log_snr), rtol=1e-3, atol=0)
+        assert float(density.max() / density.min()) > 2
 
 
 def test_picture(tmp_path):

@@ -11,13 +11,14 @@ import pytest
 import torch
 from conftest import ROOT, tiny_flags
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
 from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error
 from lite_sora.experiments import compare
 from lite_sora.experiments.compare import CompareError, parse_variants, same_times
 from lite_sora.experiments.report import spread
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.text.encoder import build_tokenizer
 
 FLAGS = "--patch 4 16 16 --batch_size 4 --toy_clips 32 --precision fp32 --device cpu --warmup 2"
@@ -26,7 +27,7 @@ TINY = FLAGS.split()
 
 def tiny_model(objective: str) -> TextToVideo:
     config = TextToVideoConfig(denoiser_config={"patch": [4, 16, 16]}, objective=PRESETS[objective])
-    return TextToVideo(config, build_tokenizer(["a red circle"])).eval()
+    return assemble(config, build_tokenizer(["a red circle"]), load_autoencoder(config.autoencoder)).eval()
 
 
 # ---------------------------------------------------------------- variants
@@ -184,7 +185,7 @@ def test_budgets_have_units():
 
 
 def test_step_seconds_times_a_real_step(toy):
-    settings = compare.parse(tiny_flags(toy), "test")[0]
+    settings = compare.parse(compare.DenoiserSettings, tiny_flags(toy), "test")
     assert 0 < compare.step_seconds(tiny_model("toy"), settings, words=5, tries=2) < 60
 
 

@@ -34,9 +34,21 @@ def dit_shapes(width=24, depth=2, patch=2, channels=4, side=4, classes=11) -> di
 
 
 def uvit_shapes(
-    width=24, half=2, patch=2, channels=3, side=4, classes=10, conv=True, skip=True, bias=False
+    width=24,
+    half=2,
+    patch=2,
+    channels=3,
+    side=4,
+    classes=10,
+    conv=True,
+    skip=True,
+    bias=False,
+    time_mlp=False,
+    text_width=0,
 ) -> dict[str, tuple[int, ...]]:
-    extras = 2 if classes else 1
+    """text_width: that of the 77 tokens of a text-to-image one, which has no classes."""
+    classes = 0 if text_width else classes
+    extras = 78 if text_width else 2 if classes else 1
     shapes = {
         "pos_embed": (1, extras + side**2, width),
         "patch_embed.proj.weight": (width, channels, patch, patch),
@@ -46,6 +58,10 @@ def uvit_shapes(
     }
     if classes:
         shapes["label_emb.weight"] = (classes, width)
+    if text_width:
+        shapes |= linear("context_embed", text_width, width)
+    if time_mlp:
+        shapes |= linear("time_embed.0", width, 4 * width) | linear("time_embed.2", 4 * width, width)
     names = [f"in_blocks.{i}" for i in range(half)] + ["mid_block"] + [f"out_blocks.{i}" for i in range(half)]
     for name in names:
         for norm in ("norm1", "norm2"):
@@ -122,14 +138,19 @@ def sit(state, x, t, y, heads):
 
 
 def uvit(state, x, t, y, heads):
-    """baofff/U-ViT: (B, C, H, W)."""
+    """baofff/U-ViT: (B, C, H, W). y: labels (B,), None, or CLIP's tokens (B, 77, D) for libs/uvit_t2i.py."""
     width, channels, patch, _ = state["patch_embed.proj.weight"].shape
     h = F.conv2d(x, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=patch)
-    h = torch.cat([_waves(t, width)[:, None], h.flatten(2).transpose(1, 2)], dim=1)
-    if y is not None:
-        h = torch.cat([state["label_emb.weight"][y][:, None], h], dim=1)
-    extras = 1 if y is None else 2
-    h = h + state["pos_embed"]
+    time = _waves(t, width)
+    if "time_embed.0.weight" in state:
+        time = _linear(state, "time_embed.2", F.silu(_linear(state, "time_embed.0", time)))
+    before = [time[:, None]]
+    if "context_embed.weight" in state:
+        before.append(_linear(state, "context_embed", y))
+    elif y is not None:
+        before.insert(0, state["label_emb.weight"][y][:, None])
+    h = torch.cat([*before, h.flatten(2).transpose(1, 2)], dim=1) + state["pos_embed"]
+    extras = sum(tokens.shape[1] for tokens in before)
 
     def block(name, h):
         def norm(which):

@@ -1,10 +1,16 @@
 """How published networks count time: our t, their t, and the same noise level on both sides."""
 
+import math
+from functools import partial
+
 import pytest
 import torch
+from devices import mps_without_values
 
+from lite_sora.diffusion.choices import GRIDS, SAMPLERS
+from lite_sora.diffusion.objective import Objective
 from lite_sora.diffusion.path import PATHS
-from lite_sora.published.conventions import discrete_log_snr, network_time, speaking
+from lite_sora.published.conventions import discrete_log_snr, first_time, network_time, speaking
 
 
 def test_discrete_noise_levels_are_the_papers():
@@ -66,3 +72,81 @@ def test_sit_runs_backwards():
     assert times == [0.75]
     with pytest.raises(ValueError, match="path linear, not of vp"):
         speaking("sit", network, PATHS["vp"])
+
+
+# ---------------------------------------------------------------- the first time of a sampler
+
+MEAN, SPREAD = 1.0, 0.5
+
+
+def exact_network(convention: str, times: list[float]):
+    """The expected noise of data N(MEAN, SPREAD^2), by the network's own steps, which it appends to `times`."""
+    known = discrete_log_snr(convention)
+
+    def network(x_t, t):
+        times.append(float(t[0]))
+        step = t.double() - (1 if convention == "latent-diffusion" else 0)
+        low = step.floor().long().clamp(max=998)
+        log_snr = known[low] + (step - low) * (known[low + 1] - known[low])
+        alpha, sigma = (value.sqrt().float()[:, None] for value in (log_snr.sigmoid(), (-log_snr).sigmoid()))
+        return sigma * (x_t - alpha * MEAN) / (alpha**2 * SPREAD**2 + sigma**2)
+
+    return network
+
+
+def sampled_mean(sampler: str, grid: str, steps: int, start: float, times: list[float]) -> float:
+    path = PATHS["vp"]
+    quantiles = (torch.arange(1000) + 0.5) / 1000
+    x = math.sqrt(2) * torch.erfinv(2 * quantiles - 1)[:, None]
+    network = speaking("latent-diffusion", exact_network("latent-diffusion", times), path)
+    denoise = partial(Objective("vp", "noise").x_and_noise, network)
+    return float(SAMPLERS[sampler](denoise, x, start * GRIDS[grid](steps, path, 1.0), path, None).mean())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "grid", "steps"), [("ddim", "uniform", 50), ("heun", "uniform", 50), ("dpm++2m", "karras", 20)]
+)
+def test_a_grid_that_starts_at_the_last_level_wastes_no_step(sampler, grid, steps):
+    """From t = 1 the network is evaluated at its last step again and again, and the mean comes out 1.04 to 1.06.
+    From its own last level it is 0.965: N(0, 1) lacks the signal, alpha = 0.068, that is left in x_t there."""
+    from_noise, from_last = [], []
+    error_from_noise = abs(sampled_mean(sampler, grid, steps, 1.0, from_noise) - MEAN)
+    error = abs(sampled_mean(sampler, grid, steps, first_time("latent-diffusion", PATHS["vp"]), from_last) - MEAN)
+    assert error < 0.04 < error_from_noise
+    assert from_last[0] == pytest.approx(1000, abs=0.01) and sum(time > 999.9 for time in from_last) == 1
+    assert sum(time > 999.9 for time in from_noise) > steps / 6
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_the_first_time_has_the_log_snr_of_the_last_level(path):
+    for convention in ("ddpm", "latent-diffusion"):
+        last, first = discrete_log_snr(convention)[-1], first_time(convention, path)
+        end = torch.ones((), dtype=torch.float64)
+        reached = path.log_snr(end) < last
+        assert (first < 1) == reached
+        if reached:
+            torch.testing.assert_close(path.log_snr(first * end), last)
+    assert first_time("latent-diffusion", PATHS["vp"]) == pytest.approx(0.73, abs=0.001)
+    assert first_time("ddpm", PATHS["vp"]) == first_time("vp", PATHS["vp"]) == first_time("sit", path) == 1
+    assert first_time("vp", PATHS["linear"]) == pytest.approx(0.9935, abs=0.001)
+
+
+# ---------------------------------------------------------------- what it costs, and where
+
+
+@pytest.mark.parametrize("convention", ["ddpm", "latent-diffusion"])
+def test_the_table_of_noise_levels_is_built_once(convention, monkeypatch):
+    built, linspace = [], torch.linspace
+    monkeypatch.setattr(torch, "linspace", lambda *args, **kwargs: built.append(args) or linspace(*args, **kwargs))
+    for _ in range(3):
+        network_time(convention, torch.tensor([0.0]))
+    assert len(built) <= 1
+
+
+@pytest.mark.parametrize("convention", ["ddpm", "latent-diffusion", "vp"])
+def test_devices_without_float64(convention):
+    discrete_log_snr("ddpm"), discrete_log_snr("latent-diffusion")  # real tables, whatever runs first
+    with mps_without_values():
+        log_snr = torch.empty(3, device="mps")
+        t = network_time(convention, log_snr)
+        assert t.device == log_snr.device and t.dtype == torch.float32 and t.shape == (3,)

@@ -6,7 +6,8 @@ import videogpt_original
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import save_folder
-from lite_sora.published.videogpt import OriginalError, from_original
+from lite_sora.published.state_dicts import OriginalError
+from lite_sora.published.videogpt import from_original
 
 
 def video(*shape: int, seed: int = 3) -> torch.Tensor:
@@ -47,18 +48,18 @@ def test_it_can_be_saved_as_an_autoencoder_and_opened(tmp_path):
     assert opened.downsample == (4, 4, 4) and opened.latent_channels == 6
 
 
-def test_what_is_no_original_is_a_clear_error():
+def test_another_state_dict_is_a_clear_error():
     state = videogpt_original.random_state(videogpt_original.videogpt_shapes())
-    with pytest.raises(OriginalError, match="kind 'vqgan' is not known; there is: videogpt"):
+    with pytest.raises(OriginalError, match="kind 'vqgan' is not one of videogpt"):
         from_original("vqgan", state)
     with pytest.raises(OriginalError, match=r"downsample \(8, 8, 8\) takes 3 halvings, but this VQVAE has 2"):
         from_original("videogpt", state, downsample=(8, 8, 8))
     with pytest.raises(OriginalError, match="three powers of two"):
         from_original("videogpt", state, downsample=(3, 4, 4))
     for name in ("codebook.embeddings", "encoder.res_stack.1.block.8.attn_h.w_ks.weight"):
-        with pytest.raises(OriginalError, match=f"there is no tensor '{name}'"):
+        with pytest.raises(OriginalError, match=f"not a published VideoGPT VQ-VAE: tensor '{name}' is missing"):
             from_original("videogpt", {key: value for key, value in state.items() if key != name})
-    with pytest.raises(OriginalError, match=r"no VQVAE of VideoGPT[\s\S]*decoder"):
+    with pytest.raises(OriginalError, match=r"not a published VideoGPT VQ-VAE[\s\S]*decoder"):
         from_original("videogpt", {key: value for key, value in state.items() if key != "decoder.convts.1.convt.bias"})
-    with pytest.raises(OriginalError, match="no VQVAE of VideoGPT"):
+    with pytest.raises(OriginalError, match="not a published VideoGPT VQ-VAE"):
         from_original("videogpt", state | {"something.else": torch.zeros(1)})

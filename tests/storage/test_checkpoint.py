@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lite_sora.storage.checkpoint import load_state, read_json, save_state
-from lite_sora.storage.runs import CheckpointError
+from lite_sora.storage.checkpoint import load_state, save_state
+from lite_sora.storage.runs import CheckpointError, read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 MUTANTS = 400
@@ -79,9 +79,13 @@ def test_what_is_not_a_state_is_a_checkpoint_error(tmp_path):
 
 def test_settings_are_a_json_object(tmp_path):
     path = tmp_path / "config.json"
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="does not exist"):
         read_json(path)
-    for text, message in (("[1]", "not a JSON object"), ("{", "cannot be read"), ("\x80", "cannot be read")):
+    for text, message in (
+        ("[1]", "does not contain settings, but a list"),
+        ("{", "cannot be read"),
+        ("\x80", "cannot be read"),
+    ):
         path.write_bytes(text.encode("latin-1"))
         with pytest.raises(CheckpointError, match=message):
             read_json(path)

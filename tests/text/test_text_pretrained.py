@@ -12,8 +12,9 @@ import transformers
 from conftest import run_train, tiny_flags
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import training_flops
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText, TextError, stack
@@ -186,7 +187,7 @@ def tiny_model(text: str) -> TextToVideo:
     torch.manual_seed(0)
     denoiser = {"patch": [2, 8, 8], "width": 48, "depth": 1, "heads": 2}
     config = TextToVideoConfig(denoiser_config=denoiser, text=text, text_width=16, frames=2, height=16, width=16)
-    model = TextToVideo(config, None).eval()
+    model = assemble(config, None, load_autoencoder(config.autoencoder)).eval()
     torch.nn.init.normal_(model.denoiser.out.weight, std=0.05)  # they start at zero, which would hide everything
     torch.nn.init.normal_(model.denoiser.blocks[0].modulation[-1].weight, std=0.05)
     return model
@@ -207,7 +208,9 @@ def test_flops_are_counted_without_its_weights(t5):
     model = tiny_model(t5)
     assert training_flops(model, model.latent_shape(), words=5) > training_flops(model, model.latent_shape(), words=4)
     assert "model" not in vars(model.text)  # it was never loaded
-    words = TextToVideo(TextToVideoConfig(**vars(model.config) | {"text": "words"}), build_tokenizer(["a"]))
+    words = assemble(
+        TextToVideoConfig(**vars(model.config) | {"text": "words"}), build_tokenizer(["a"]), model.autoencoder
+    )
     gradient = 2 * (5 + 1) * 16 * 48  # of words that are trained: five and their mean, through the first layer
     frozen, trained = (training_flops(m, m.latent_shape(), words=5) for m in (model, words))
     assert trained - frozen == gradient
@@ -220,7 +223,7 @@ def test_every_denoiser_takes_its_width_and_learns_from_it(parts, t5):
     torch.manual_seed(0)
     network = {"patch": [2, 8, 8], "width": 48, "depth": 1, "heads": 2} | parts
     config = TextToVideoConfig(denoiser=network.pop("denoiser", "dit"), denoiser_config=network, text=t5, text_width=16)
-    model = TextToVideo(config, None)
+    model = assemble(config, None, load_autoencoder(config.autoencoder))
     torch.nn.init.normal_(model.denoiser.out.weight, std=0.05)
     for name, weight in model.denoiser.named_parameters():
         if "modulation" in name or "cross.out" in name:  # they start at zero

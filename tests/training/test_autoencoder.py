@@ -19,8 +19,8 @@ from lite_sora.evaluation.reconstruction import evaluate
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.training import autoencoder
-from lite_sora.training.autoencoder import TrainingError, train_autoencoder
-from lite_sora.training.autoencoder_settings import parse
+from lite_sora.training.autoencoder import AutoencoderSettings, train
+from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
 
 KL = "--frames 7 --channels 8 --latent-channels 4"
@@ -33,7 +33,7 @@ def tiny_flags(manifest, network: str = KL) -> list[str]:
 
 
 def run(*flags: str):
-    return train_autoencoder(*parse(list(flags), "test"))
+    return train(parse(AutoencoderSettings, list(flags), "test"))
 
 
 def same_everywhere(one, other) -> bool:

@@ -22,9 +22,8 @@ from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.toy.world import SHAPES
 from lite_sora.training import captioner
-from lite_sora.training.captioner import split_clips, train_captioner
-from lite_sora.training.captioner_settings import CaptionerSettings, parse
-from lite_sora.training.loop import TrainingError
+from lite_sora.training.captioner import CaptionerSettings, split_clips, train
+from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
 
 
@@ -34,7 +33,7 @@ def tiny_flags(manifest) -> list[str]:
 
 
 def run(*flags: str):
-    return train_captioner(*parse(list(flags), "test"))
+    return train(parse(CaptionerSettings, list(flags), "test"))
 
 
 def test_resuming_gives_bit_identical_weights_and_metrics(toy, tmp_path):
@@ -98,7 +97,7 @@ def test_it_learns_clips_by_heart(toy, tmp_path):
     folder = run(*flags, "--batch-size", "3", "--out", str(tmp_path / "run"))
     lines = read_lines(folder / "metrics.jsonl")
     assert lines[0]["loss"] > 4 and lines[-1]["loss"] < 0.1 and lines[-1]["token_accuracy"] == 1
-    clips, _ = split_clips(toy, CaptionerSettings(clips=3))
+    clips, _ = split_clips(*both(toy), CaptionerSettings(clips=3))
     dataset = VideoDataset(clips, toy.parent, 8, 32, 32, 8.0, fixed=True)
     model, processor = captioner.open_folder(folder)
     said, result = captioner.judge(model, processor, dataset)
@@ -128,13 +127,19 @@ def test_captions_of_ones_own_are_learnt_as_they_are(toy, tmp_path):
     assert processor.tokenizer.decode(processor.tokenizer.encode("unseen: Ünïcödé?")) == "unseen: Ünïcödé?"
 
 
+def both(manifest):
+    """The clips for training, and the others."""
+    clips = list(read_manifest(manifest))
+    return [clip for clip in clips if clip.for_training], [clip for clip in clips if not clip.for_training]
+
+
 def test_no_clip_is_both_learnt_from_and_judged_by(toy):
-    clips, judged = split_clips(toy, CaptionerSettings())
+    clips, judged = split_clips(*both(toy), CaptionerSettings())
     assert (len(clips), len(judged["seen"]), len(judged["held-out"])) == (53, 7, 4)
     assert len({clip.id for clip in (*clips, *judged["seen"], *judged["held-out"])}) == 64
     assert all(clip.split == "train" for clip in (*clips, *judged["seen"]))
     assert all(clip.all_captions == [clip.caption] for clip in clips)
-    assert [clip.id for clip in split_clips(toy, CaptionerSettings(clips=2))[0]] == [clip.id for clip in clips[:2]]
+    assert split_clips(*both(toy), CaptionerSettings(clips=2))[0] == clips[:2]
 
 
 def test_steps_look_at_different_frames_and_at_the_same_ones_again():
@@ -217,7 +222,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
 )
 def test_bad_flags_end_with_a_usage_message(flags, message, capsys):
     with pytest.raises(SystemExit):
-        parse(flags.split(), "test")
+        parse(CaptionerSettings, flags.split(), "test")
     assert message in capsys.readouterr().err
 
 

@@ -22,8 +22,8 @@ from lite_sora.pipeline import TextToVideo
 from lite_sora.processes import Processes
 from lite_sora.storage import tensors
 from lite_sora.storage.tensors import Shards, digest_of_weights
+from lite_sora.training.flags import TrainingError
 from lite_sora.training.latents import cached_latents, entry_names
-from lite_sora.training.loop import TrainingError
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -1,10 +1,12 @@
 """Muon: orthogonal updates, of AdamW's size, for block matrices only."""
 
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 
-from lite_sora.denoisers.dit import DiT, DiTConfig
-from lite_sora.training.muon import Muon, orthogonalize, split_parameters
+from lite_sora.denoisers.dit import DenoiserConfig, DiT
+from lite_sora.training.muon import Muon, make_optimizers, matrices_on_tokens, orthogonalize
 
 
 def test_orthogonalize_keeps_singular_vectors_and_evens_out_singular_values():
@@ -45,8 +47,10 @@ def test_a_step_is_about_a_fifth_of_the_learning_rate_in_root_mean_square():
 
 
 def test_muon_gets_the_matrices_that_tokens_pass_through_and_nothing_else():
-    model = nn.ModuleDict({"denoiser": DiT(DiTConfig(width=48, depth=2, heads=2))})
-    matrices, rest = split_parameters(model)
+    model = nn.ModuleDict({"denoiser": DiT(DenoiserConfig(width=48, depth=2, heads=2))})
+    matrices = matrices_on_tokens(model)
+    settings = SimpleNamespace(optimizer="muon", lr=1e-3, muon_lr=0.02, weight_decay=0.0)
+    rest = make_optimizers(model, matrices, settings)[0].param_groups[0]["params"]
     assert len(matrices) == 2 + 2 * 4  # embed, out; and qkv, out, two of the feed-forward network, in each block
     assert len(matrices) + len(rest) == len(list(model.parameters()))
     chosen, denoiser = {id(weight) for weight in matrices}, model["denoiser"]

@@ -6,14 +6,15 @@ from conftest import run_train, tiny_flags
 from PIL import Image
 
 from lite_sora.data.clip import read_manifest
-from lite_sora.training import loop
-from lite_sora.training.settings import parse
+from lite_sora.training.denoiser import DenoiserSettings, DenoiserStage
+from lite_sora.training.flags import parse
+from lite_sora.training.samples import with_originals
 
 
 def test_only_the_first_clips_are_learnt_and_nothing_is_left_to_chance(toy, tmp_path, monkeypatch):
-    seen, step = [], loop.training_inputs
+    seen, loss = [], DenoiserStage.loss
     monkeypatch.setattr(
-        loop, "training_inputs", lambda model, batch, *rest: seen.append(batch) or step(model, batch, *rest)
+        DenoiserStage, "loss", lambda stage, model, batch: seen.append(batch) or loss(stage, model, batch)
     )
     flags = [*tiny_flags(toy), "--overfit", "2", "--steps", "3", "--frames", "4", "--sample-every", "3"]
     folder = run_train(*flags, "--out", str(tmp_path / "run"))
@@ -29,7 +30,7 @@ def test_only_the_first_clips_are_learnt_and_nothing_is_left_to_chance(toy, tmp_
 def test_real_clips_stand_above_what_was_made_of_them():
     real = [np.full((2, 8, 8, 3), 100, np.uint8), np.full((2, 8, 8, 3), 50, np.uint8)]
     made = [real[0] + np.uint8(5), real[1]]
-    rows, labels = loop.beside(real, made, ["one", "two"])
+    rows, labels = with_originals(real, made, ["one", "two"])
     assert [row is wanted for row, wanted in zip(rows, [real[0], made[0], real[1], made[1]], strict=True)] == [True] * 4
     assert labels[0] == "real: one" and labels[2] == "real: two"
     assert labels[1] == "generated, 34.2 dB: one"  # 20 log10(255 / 5)
@@ -38,5 +39,5 @@ def test_real_clips_stand_above_what_was_made_of_them():
 
 def test_none_is_no_number_of_clips(capsys):
     with pytest.raises(SystemExit):
-        parse(["--overfit", "0"], "test")
+        parse(DenoiserSettings, ["--overfit", "0"], "test")
     assert "--overfit must be at least 1, not 0" in capsys.readouterr().err

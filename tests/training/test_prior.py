@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,13 +22,15 @@ from lite_sora.data.clip import read_manifest, write_manifest
 from lite_sora.data.loading import VideoDataset, to_model_range
 from lite_sora.evaluation.adherence import measure
 from lite_sora.load import load_model
-from lite_sora.prior.dataset import encode_clips
-from lite_sora.prior.pipeline import TextToCodes
+from lite_sora.prior.pipeline import TextToCodes, open_vq
+from lite_sora.processes import Processes
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.training import prior
+from lite_sora.training.flags import TrainingError, parse
+from lite_sora.training.latents import cached_latents
 from lite_sora.training.metrics import read_lines
-from lite_sora.training.prior import TrainingError, train_prior
-from lite_sora.training.prior_settings import parse
+from lite_sora.training.prior import PriorSettings, codes_of, train
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +55,7 @@ def tiny_flags(manifest, vq) -> list[str]:
 
 
 def run(*flags: str):
-    return train_prior(*parse(list(flags), "test"))
+    return train(parse(PriorSettings, list(flags), "test"))
 
 
 def exact_metrics(folder) -> list[dict]:
@@ -103,25 +106,39 @@ def test_it_learns(few, vq, tmp_path):
     assert sum(values[-5:]) / 5 < 0.8 * sum(values[:5]) / 5
 
 
-def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq):
+def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq, tmp_path):
     clips = [clip for clip in read_manifest(few, allow_outside=True)][:20]
     broken = type(clips[0])("broken", "nowhere.mp4", "a blue square")
+    autoencoder = open_vq(vq)
+    encode, alone = partial(codes_of, autoencoder), Processes(0, 1, torch.device("cpu"))
     videos = VideoDataset([clips[0], broken, *clips[1:]], few.parent, 8, 16, 16, 8.0)  # as long as the clips
-    model = tiny_model(vq)
-    found, skipped = encode_clips(model, videos, show=False)
-    assert len(found) == 20 and found.codes[0].dtype == torch.int16 and found.codes[0].shape == (1, 4, 4, 4)
+    found, skipped = cached_latents(videos, autoencoder, tmp_path / "cache", alone, encode)
+    assert len(found) == 20 and found.shards[found.names[0]][:].dtype == torch.int16
+    assert found[0, 0][0].dtype == torch.int64 and found[0, 0][0].shape == (4, 4, 4)
     assert len(skipped) == 1 and "nowhere.mp4" in skipped[0] and found.videos.clips == clips
     video = to_model_range(torch.from_numpy(np.stack([videos[i, 0][0] for i in range(20)])).movedim(-1, 1))
-    codes, captions = found.batch([(index, 0) for index in range(20)])
-    assert torch.equal(codes, model.encode(video)) and len(codes.unique()) > 3
-    assert all(caption in clip.all_captions for caption, clip in zip(captions, clips, strict=True))
-    assert {found.batch([(0, seed)])[1][0] for seed in range(30)} == set(clips[0].all_captions)
+    codes = torch.stack([found[index, 0][0] for index in range(20)])
+    assert torch.equal(codes, codes_of(autoencoder, video).long()) and len(codes.unique()) > 3
+    assert all(found[index, 0][1] in clip.all_captions for index, clip in enumerate(clips))
+    assert {found[0, seed][1] for seed in range(30)} == set(clips[0].all_captions)
 
-    halves, _ = encode_clips(model, VideoDataset(clips, few.parent, 4, 16, 16, 8.0), show=False)
-    assert halves.codes[0].shape == (2, 2, 4, 4)
-    assert torch.equal(halves.codes[0], model.encode(video[0].unflatten(1, (2, 4)).movedim(1, 0)))
-    drawn = {halves.batch([(0, seed)])[0].numpy().tobytes() for seed in range(20)}
-    assert drawn == {half.long().numpy().tobytes() for half in halves.codes[0]}
+    videos = VideoDataset(clips, few.parent, 4, 16, 16, 8.0)
+    halves, _ = cached_latents(videos, autoencoder, tmp_path / "cache", alone, encode)
+    windows = halves.shards[halves.names[0]][:]
+    assert windows.shape == (2, 2, 4, 4)
+    assert torch.equal(windows, codes_of(autoencoder, video[0].unflatten(1, (2, 4)).movedim(1, 0)))
+    drawn = {halves[0, seed][0].numpy().tobytes() for seed in range(20)}
+    assert drawn == {half.long().numpy().tobytes() for half in windows}
+
+
+def test_clips_are_encoded_once_whatever_the_number_of_runs(few, vq, tmp_path, monkeypatch):
+    encoded = []
+    monkeypatch.setattr(prior, "codes_of", lambda *given: encoded.append(1) or codes_of(*given))
+    flags = [*tiny_flags(few, vq), "--steps", "1", "--cache-folder", str(tmp_path / "cache")]
+    run(*flags, "--out", str(tmp_path / "one"))
+    first = len(encoded)
+    run(*flags, "--out", str(tmp_path / "two"))
+    assert first > 0 and len(encoded) == first
 
 
 def test_ctrl_c_saves_and_says_so(few, vq, tmp_path):

@@ -1,0 +1,33 @@
+"""Captions for the published text-to-image U-ViT: CLIP's tokens (2103.00020) as they are."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lite_sora.published.uvit import CONTEXT
+from lite_sora.text.encoder import token_ids
+from lite_sora.text.pretrained import PretrainedText, TextError
+
+
+class ClipTokens(PretrainedText):
+    """CLIP's last hidden states, of 77 tokens for each caption. Unlike those of `PretrainedText` they are not
+    normalised, and the padding, which is CLIP's end token, is read like words: so the U-ViT was trained."""
+
+    def __init__(self, name: str):
+        """name: folder or hub id, of the published one openai/clip-vit-large-patch14. Raises TextError for a model that
+        is not a CLIP, or reads fewer tokens."""
+        super().__init__(name, CONTEXT)
+        if self._class != "CLIPTextModel" or self.length < CONTEXT:
+            raise TextError(f"{name} is not a CLIP of {CONTEXT} tokens, which this model reads")
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token ids (B, 77)."""
+        end = self.tokenizer.encode("").ids[-1]
+        ids = token_ids(self.tokenizer, captions, padding=end)
+        return F.pad(ids, (0, CONTEXT - ids.shape[1]), value=end)
+
+    @torch.no_grad()
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Tokens (B, 77, D) of token ids (B, 77), in float32."""
+        with torch.autocast(ids.device.type, enabled=False):
+            return self.model.to(ids.device)(input_ids=ids).last_hidden_state.float()

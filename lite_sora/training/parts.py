@@ -1,0 +1,105 @@
+"""Flags that choose the parts of a text-to-video model, and the configuration that they come to."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lite_sora.denoisers import DENOISERS, SIZES
+from lite_sora.denoisers.uvit import SKIPS
+from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
+from lite_sora.diffusion.objective import PRESETS
+from lite_sora.layers.blocks import MLPS, NORMS
+from lite_sora.pipeline import TextToVideoConfig, find_denoiser
+from lite_sora.text.pretrained import PretrainedText
+from lite_sora.training.flags import RunSettings, TrainingError, flag
+
+NETWORK_PARTS = ("conditioning", "words", "attention", "shared_adaln", "skip", "mlp", "norm", "qk_norm", "rope")
+OBJECTIVE_PARTS = ("path", "prediction", "weighting", "time", "shift")
+
+
+@dataclass
+class PartSettings(RunSettings):
+    # the network
+    denoiser: str = flag("dit", "the transformer", choices=list(DENOISERS))
+    size: str = flag("toy", "its size: toy; dit and sit: S, B, L, XL; uvit: S, S-deep, M, L, H")
+    patch: list[int] | None = flag(
+        None, "its patches: frames, height, width (default: 2 8 8, or 1 2 2 with --autoencoder)"
+    )
+    autoencoder: str = flag("pixel", "video autoencoder: pixel (none), a run of `train.py autoencoder`, or diffusers'")
+    text: str = flag("words", "text encoder: words, trained along, or the folder or hub id of a CLIP or T5")
+    text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
+    conditioning: str | None = flag(
+        None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
+    )
+    words: str | None = flag(None, "dit, sit: where the caption's words are (default: sequence)", choices=list(WORDS))
+    attention: str | None = flag(
+        None, "dit, sit: between all patches, or within space and time in turn", choices=list(ATTENTIONS)
+    )
+    shared_adaln: bool | None = flag(None, "dit, sit: one modulation for all blocks")
+    skip: str | None = flag(None, "uvit: its long skip connections (default: concat)", choices=list(SKIPS))
+    mlp: str | None = flag(None, "the feed-forward network (default: gelu)", choices=list(MLPS))
+    norm: str | None = flag(None, "layer norm or rms norm (default: layer)", choices=list(NORMS))
+    qk_norm: bool | None = flag(None, "a norm on queries and keys (default: true)")
+    rope: bool | None = flag(None, "rotary positions in attention (default: true)")
+
+    # the objective: a preset, and parts that differ from it
+    objective: str | None = flag(
+        None, "a named combination (default: toy, but sit for --denoiser sit)", choices=list(PRESETS)
+    )
+    path: str | None = flag(None, "linear, gvp, vp or cosine")
+    prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
+    weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
+    time: str | None = flag(None, "the density that t is drawn from: uniform, logit-normal, mode, cosmap, jit or edm")
+    shift: float | None = flag(None, "how far t is shifted towards noise; 1 is not at all")
+
+
+def model_config(settings: PartSettings, autoencoder) -> TextToVideoConfig:
+    """What to build. Raises TrainingError for sizes, patches or parts that do not fit together."""
+    try:
+        _, *sizes = autoencoder.latent_shape(settings.frames, settings.height, settings.width)
+    except ValueError as error:
+        raise TrainingError(f"--autoencoder {settings.autoencoder}: {error}") from None
+    for flag_name, size, patch in zip(("frames", "height", "width"), sizes, settings.patch, strict=True):
+        if size % patch:
+            given = getattr(settings, flag_name)
+            after = "" if given == size else f" is {size} in the latents, which"
+            raise TrainingError(
+                f"--{flag_name} {given}{after} does not divide by {patch}, the patch "
+                f"(--patch {' '.join(map(str, settings.patch))})"
+            )
+    preset = settings.objective or ("sit" if settings.denoiser == "sit" else "toy")
+    try:
+        objective = replace(PRESETS[preset], **given_parts(settings, OBJECTIVE_PARTS))
+    except ValueError as error:
+        raise TrainingError(f"--{error}") from None
+
+    known = SIZES[settings.denoiser]
+    if settings.size not in known:
+        raise TrainingError(f"--size {settings.size}: {settings.denoiser} has the sizes {', '.join(known)}")
+    width, depth, heads = known[settings.size]
+    network = {"patch": settings.patch, "width": width, "depth": depth, "heads": heads}
+    network |= given_parts(settings, NETWORK_PARTS)
+    try:
+        find_denoiser(settings.denoiser, network)
+    except ValueError as error:
+        raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
+    text = absolute(settings.text)
+    return TextToVideoConfig(
+        denoiser=settings.denoiser,
+        denoiser_config=network,
+        autoencoder=absolute(settings.autoencoder),
+        text=text,
+        text_depth=settings.text_depth,
+        text_width=width if text == "words" else PretrainedText(text).width,
+        objective=objective,
+        **{name: getattr(settings, name) for name in ("frames", "height", "width", "fps")},
+    )
+
+
+def given_parts(settings: RunSettings, names: tuple[str, ...]) -> dict:
+    """The flags among `names` that are not None."""
+    return {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+
+
+def absolute(name: str) -> str:
+    """A folder's absolute path, since a run may be used from another folder; a name or hub id as it is."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name

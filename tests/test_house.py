@@ -1,0 +1,87 @@
+"""The house stays as it was planned: imports run one way, and the spine is read in an evening."""
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from conftest import ROOT
+
+# From the ground up: a room imports from itself and from those before it.
+ROOMS = (
+    *("processes", "seeds", "storage", "layers", "diffusion", "data", "toy", "catalogs", "text", "compute"),
+    *("autoencoders", "denoisers", "curation", "captioning", "pipeline", "prior", "published", "load"),
+    *("evaluation", "training", "experiments", "train", "generate"),
+)
+MOST_FILES, MOST_LINES = 16, 1500
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for path in [*ROOT.glob("lite_sora/**/*.py"), ROOT / "train.py", ROOT / "generate.py"]}
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules of this project that a module imports, anywhere in its file."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            full = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in FILES else node.module for name in full}
+    return (found & FILES.keys()) - {module, "lite_sora"}
+
+
+def room_of(module: str) -> str:
+    return module.removeprefix("lite_sora.").split(".")[0]
+
+
+def reading_order() -> dict[str, int]:
+    """The files of the README's table "Reading order", and the lines that it says they have."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Reading order")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| \d+ \| `([\w/]+\.py)` \| (\d+) \|", table, re.MULTILINE)
+    return {name: int(lines) for name, lines in rows}
+
+
+def test_no_file_imports_in_a_circle():
+    TopologicalSorter({module: imports_of(module) for module in FILES}).prepare()  # raises CycleError, with the circle
+
+
+def test_no_arrow_runs_up():
+    rooms = {room_of(module) for module in FILES} - {"lite_sora"}
+    assert rooms == set(ROOMS)
+    up = [
+        f"{module} imports {other}"
+        for module in FILES
+        for other in imports_of(module)
+        if module != "lite_sora" and ROOMS.index(room_of(other)) > ROOMS.index(room_of(module))
+    ]
+    assert not up
+
+
+def test_the_spine_is_read_in_an_evening():
+    spine = reading_order()
+    assert 10 <= len(spine) <= MOST_FILES
+    lines = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in spine}
+    assert spine == lines  # the table says how long each file is
+    assert sum(lines.values()) <= MOST_LINES
+
+
+def test_what_the_default_run_executes_is_in_the_spine_or_in_a_box(tmp_path):
+    command = [sys.executable, str(ROOT / "tests/benchmarks/trace_default_run.py"), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, lite_sora; print(sorted({'torch', 'transformers', 'diffusers', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
