@@ -93,8 +93,7 @@ def _load(name: str) -> nn.Module:
             raise ValueError(f"it is a {kind}, not an AutoencoderKL… of diffusers {diffusers.__version__}")
         if kind in UNFIT:
             raise ValueError(f"an {kind} is not supported: {UNFIT[kind]}")
-        # Weights are drawn first, then loaded over; on the CPU even where torch's device is "meta", as in compute.py
-        with torch.random.fork_rng([]), torch.device("cpu"):
+        with torch.random.fork_rng([]):  # random weights are drawn before the saved ones replace them
             model, report = getattr(diffusers, kind).from_pretrained(
                 name, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True, **local
             )

@@ -88,8 +88,7 @@ def open_folder(folder: Path) -> KLAutoencoder | VQAutoencoder:
     config = read_config(folder)
     network, network_config, _ = AUTOENCODERS[config["kind"]]
     try:
-        # Weights are drawn first, then loaded over; on the CPU even where torch's device is "meta", as in compute.py
-        with torch.random.fork_rng([]), torch.device("cpu"):
+        with torch.random.fork_rng([]):  # random weights are drawn before the saved ones replace them
             model = network(network_config(**config["network"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/config.json does not describe an autoencoder of this version ({error})") from error

@@ -108,9 +108,6 @@ class PretrainedText:
     def __call__(self, ids: Tensor) -> Text:
         """Token ids (B, L) → Text in float32: the last hidden states, and CLIP's pooled output or their mean."""
         mask = ids >= 0  # (B, L)
-        if ids.is_meta:  # FLOPs are being counted, of what is trained
-            tokens = torch.empty(*ids.shape, self.width, device="meta")
-            return Text(tokens, mask, tokens[:, 0])
         with torch.autocast(ids.device.type, enabled=False):  # the same values in training and in generation
             out = self.model.to(ids.device)(input_ids=ids.clamp(min=0), attention_mask=mask.long())
         tokens = out.last_hidden_state.float()  # (B, L, D)

@@ -225,7 +225,7 @@ def test_a_denoiser_of_a_video_vaes_latents_generates_and_leaves_it_alone(tmp_pa
     assert model.denoiser.config.channels == 4
     assert not any("autoencoder" in name for name in model.state_dict())
     assert copy.deepcopy(model).autoencoder is model.autoencoder
-    assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values
+    assert training_flops(model, model.latent_shape(), words=4) > 0  # without its weights' values
     assert model.generate(["a red circle"], steps=1).shape == (1, 3, 5, 16, 16)
     with pytest.raises(ValueError, match="--frames 8: .*try 9"):
         model.generate(["a red circle"], frames=8)

@@ -55,7 +55,7 @@ def test_a_denoiser_does_not_take_the_autoencoders_weights_for_its_own(tmp_path)
     model = assemble(config, build_tokenizer(["a red circle"]), load_autoencoder(config.autoencoder))
     assert model.denoiser.config.channels == 2
     assert not any("autoencoder" in name for name in model.state_dict())
-    assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values
+    assert training_flops(model, model.latent_shape(), words=4) > 0  # without its weights' values
     assert model.generate(["a red circle"], steps=1).shape == (1, 3, 8, 8, 8)
 
 
