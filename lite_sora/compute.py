@@ -14,8 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from lite_sora.text.encoder import Text
 
 # Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice that).
+# The first part that fits counts, so a card's variants come before its plain name.
 GPU_PEAKS = {
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "H200": 989e12,
     "H800": 989e12,

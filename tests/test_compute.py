@@ -1,5 +1,6 @@
 """FLOPs against the formula: 6 x parameters x tokens for the matmuls, 12 x depth x width x tokens^2 for attention."""
 
+import pytest
 import torch
 from test_pipeline import tiny_model
 
@@ -28,3 +29,19 @@ def test_twice_the_frames_cost_at_least_twice_the_flops():
 def test_peaks():
     assert known_peak(torch.device("cpu"), "fp32") > 1e9
     assert all(10e12 < peak < 1e16 for peak in GPU_PEAKS.values())
+
+
+@pytest.mark.parametrize(
+    "name, peak",
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 NVL", 835e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA GeForce RTX 4090", 165.2e12),
+        ("NVIDIA A100-SXM4-40GB", 312e12),
+        ("Tesla of tomorrow", None),
+    ],
+)
+def test_a_variant_of_a_card_has_its_own_peak(name, peak, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert known_peak(torch.device("cuda"), "bf16") == peak

@@ -189,7 +189,7 @@ def test_without_a_network_a_hub_id_gives_a_clear_error(monkeypatch):
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(CheckpointError, match="somebody/model is no folder here and could not be fetched"):
+    with pytest.raises(CheckpointError, match="somebody/model is not a folder here and could not be fetched"):
         TextToVideo.from_pretrained("somebody/model")
 
 

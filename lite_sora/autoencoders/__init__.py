@@ -1,4 +1,5 @@
-"""Video ↔ latents: `encode`, `decode`, `downsample`, `latent_channels`, `latent_shape` and `scale`, in all of them."""
+"""Video ↔ latents. All autoencoders have `encode`, `decode`, `downsample`, `latent_channels`, `latent_shape`, `scale`
+and `fingerprint`."""
 
 import json
 from pathlib import Path
@@ -11,16 +12,19 @@ __all__ = ["AUTOENCODERS", "load_autoencoder"]
 
 
 def load_autoencoder(name: str | Path) -> PixelAutoencoder | TrainedAutoencoder | PretrainedAutoencoder:
-    """ "pixel", the run folder of an autoencoder, or the folder or hub id of a pretrained one of the diffusers library.
-    Raises ValueError if it cannot be loaded."""
+    """name: "pixel", the run folder of an autoencoder, or the folder or hub id of a pretrained one of the diffusers
+    library. Raises ValueError if it cannot be loaded."""
     if name == "pixel":
         return PixelAutoencoder()
+    if Path(name).is_file():
+        raise ValueError(f"{name} is a file; name the folder of an autoencoder's run")
     if Path(name).is_dir() and not _of_diffusers(Path(name)):
         return TrainedAutoencoder(name)
     return PretrainedAutoencoder(str(name))
 
 
 def _of_diffusers(folder: Path) -> bool:
+    """Whether the folder's config.json is one of the diffusers library."""
     try:
         return "_class_name" in json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 class PatchDiscriminator(nn.Module):
     """PatchGAN (1611.07004) in three dimensions: (B, 3, T, H, W) → logits (B, 1, T', H / 8, W / 8), high for real.
-    Norms are of groups of channels, so that a video is judged by itself whatever else is in the batch."""
+    Group normalisation, unlike batch normalisation, judges each video independently of the others in the batch."""
 
     def __init__(self, channels: int = 64):
         super().__init__()

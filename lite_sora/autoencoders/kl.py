@@ -1,9 +1,9 @@
 """A causal video VAE: video ↔ latents that are nearly normal (KL), for a diffusion model to work in.
 
-A ResNet of causal convolutions, without attention (after MAGVIT-v2 2310.05737 and CogVideoX 2408.06072): 1 + k t frames
-become 1 + k latent frames. The first is encoded on its own, so a single image is a video of one frame. Every layer is
-local, so long videos go through in chunks of time, exactly, and large ones in tiles, blended where they overlap:
-working memory grows with neither (`streaming.py`).
+It is a ResNet of causal convolutions, without attention (after MAGVIT-v2 2310.05737 and CogVideoX 2408.06072). 1 + k t
+frames become 1 + k latent frames. The first frame is encoded on its own, so an image is a video of one frame. Every
+layer is local, so long videos are processed in chunks of time, exactly, and large ones in overlapping tiles, which are
+blended. Working memory grows with neither (`streaming.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lite_sora.autoencoders.layers import CausalConv3d, CausalUpsample, ChannelNorm, Memory, ResNetBlock, fold, unfold
-from lite_sora.autoencoders.outcome import Outcome
+from lite_sora.autoencoders.output import AutoencoderOutput
 from lite_sora.autoencoders.shapes import causal_latent_shape, check_downsample, strides
 from lite_sora.autoencoders.streaming import chunks, in_tiles, stream
 
@@ -23,9 +23,9 @@ from lite_sora.autoencoders.streaming import chunks, in_tiles, stream
 class KLConfig:
     downsample: tuple[int, int, int] = (2, 4, 4)  # frames, height, width: powers of two
     latent_channels: int = 8
-    channels: int = 32  # at the finest resolution; twice as many at each coarser one, up to four times
+    channels: int = 32  # at the finest resolution; each coarser one has twice as many, up to four times
     blocks: int = 1  # residual blocks at each resolution
-    patch: int = 2  # squares of so many pixels a side are folded into channels first: cheaper, a little less sharp
+    patch: int = 2  # squares of patch × patch pixels are folded into channels first: cheaper, a little less sharp
 
     def __post_init__(self):
         self.downsample = check_downsample(self.downsample)
@@ -34,7 +34,7 @@ class KLConfig:
 
     @property
     def strides(self) -> list[tuple[int, int, int]]:
-        """What each step from one resolution to the next shrinks by."""
+        """The stride of each downsampling convolution, the finest resolution first."""
         frames, height, width = self.downsample
         return strides((frames, height // self.patch, width // self.patch))
 
@@ -65,10 +65,11 @@ class Encoder(nn.Module):
         self.out = CausalConv3d(widths[-1], 2 * config.latent_channels)
         variance = slice(config.latent_channels, None)
         nn.init.zeros_(self.out.weight.data[variance])
-        nn.init.constant_(self.out.bias.data[variance], -6)  # at first: noise that hides everything teaches nothing
+        # a small variance at first, since a decoder learns nothing from latents that noise hides
+        nn.init.constant_(self.out.bias.data[variance], -6)
 
     def forward(self, video: Tensor, memory: Memory | None = None) -> Tensor:
-        """video (B, 3, 1 + k t, H, W) → mean and logarithm of the variance, (B, 2 C, 1 + k, H', W')."""
+        """video (B, 3, 1 + k t, H, W) → mean and log variance of the latents, (B, 2 C, 1 + k, H', W')."""
         h = fold(video, self.patch)
         for layer in self.layers:
             h = layer(h, memory)
@@ -97,7 +98,7 @@ class Decoder(nn.Module):
 
 
 class KLAutoencoder(nn.Module):
-    """`encode` gives latents of mean 0 and variance 1, once `shift` and `scale` were measured on training data."""
+    """`encode` returns latents of mean 0 and variance 1, once `shift` and `scale` were measured on training data."""
 
     def __init__(self, config: KLConfig):
         super().__init__()
@@ -105,29 +106,29 @@ class KLAutoencoder(nn.Module):
         self.downsample, self.latent_channels = config.downsample, config.latent_channels
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.register_buffer("shift", torch.zeros(config.latent_channels, 1, 1, 1))  # each channel's mean
-        self.register_buffer("scale", torch.ones(()))  # one over the standard deviation of all
-        self.chunk = 4  # latent frames that are worked on at a time
-        self.tile, self.overlap = 32, 8  # latents a side of a tile, and how many it shares with the next
+        self.register_buffer("scale", torch.ones(()))  # 1 / the standard deviation over all channels
+        self.chunk = 4  # latent frames per chunk
+        self.tile, self.overlap = 32, 8  # side of a tile and its overlap with the next, in latents
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, 1 + k, H', W') of 1 + k t frames. Raises ValueError for a size that does not fit."""
+        """(C, 1 + k, H', W') of 1 + k t frames. Raises ValueError for an invalid size."""
         return causal_latent_shape(self.latent_channels, self.downsample, frames, height, width)
 
-    def forward(self, video: Tensor, noise: Tensor) -> Outcome:
-        """For training: video (B, 3, T, H, W), noise (B, C, T', H', W'). The penalty is the divergence of the latents'
-        distribution from a standard normal one, in nats a value (1312.6114, appendix B)."""
+    def forward(self, video: Tensor, noise: Tensor) -> AutoencoderOutput:
+        """For training: video (B, 3, T, H, W), noise (B, C, T', H', W'). The penalty is the KL divergence of the
+        latents' distribution from a standard normal one, in nats per value (1312.6114, appendix B)."""
         mean, log_variance = self.encoder(video).float().chunk(2, dim=1)
-        log_variance = log_variance.clamp(-20, 10)  # at first it can be anything
+        log_variance = log_variance.clamp(-20, 10)  # an untrained encoder may output anything
         latents = mean + (log_variance / 2).exp() * noise
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
-        return Outcome(self.decoder(latents), divergence.flatten(1).mean(1), mean)
+        return AutoencoderOutput(self.decoder(latents), divergence.flatten(1).mean(1), mean)
 
-    # ------------------------------------------------------------ pieces of a video, as they come
+    # ------------------------------------------------------------ videos in pieces
 
     @torch.no_grad()
     def encode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pieces of a video (B, 3, T, H, W) in [-1, 1] → pieces of its latents. The first piece has 1 + k t frames, the
-        others k t; memory depends on the largest piece alone."""
+        others k t. Memory depends only on the largest piece."""
         for moments in stream(self.encoder, pieces):
             yield (moments.chunk(2, dim=1)[0] - self.shift) * self.scale
 
@@ -157,5 +158,5 @@ class KLAutoencoder(nn.Module):
 
     @property
     def last_layer(self) -> Tensor:
-        """The weight that every pixel comes out of: where losses are weighed against each other."""
+        """The weight of the output layer, where the adversarial loss is balanced (`losses.adaptive_weight`)."""
         return self.decoder.out.weight

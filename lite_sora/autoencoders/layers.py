@@ -1,19 +1,19 @@
-"""Causal layers: a frame of their output depends on no later frame of their input (MAGVIT-v2, 2310.05737).
+"""Causal layers: an output frame does not depend on later input frames (MAGVIT-v2, 2310.05737).
 
-So a video can be worked through a few frames at a time. What a layer needs of the frames before, it keeps in a
-`Memory`, and the outcome is that of the whole video at once. Without a memory a layer takes its input for the whole.
+So a video can be processed a few frames at a time. A layer keeps what it needs of earlier frames in a `Memory`, and the
+result equals that of the whole video at once. Without a memory, a layer treats its input as the whole video.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Memory = dict[nn.Module, Tensor]  # what each layer has kept of earlier frames; empty before the first ones
+Memory = dict[nn.Module, Tensor]  # what each layer keeps of earlier frames; empty at first
 
 
 class CausalConv3d(nn.Conv3d):
-    """A convolution over this frame and earlier ones: (B, C, T, H, W) → (B, C', T', H', W'). Before the first frame
-    stand copies of it, so an image is a still video; a stride of t makes 1 + k of 1 + k t frames."""
+    """A convolution over this frame and earlier ones: (B, C, T, H, W) → (B, C', T', H', W'). The first frame is padded
+    with copies of itself, so an image is a still video. With a stride of t, 1 + k t frames become 1 + k."""
 
     def __init__(self, channels: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)):
         super().__init__(channels, outputs, 3, stride, padding=(0, 1, 1))
@@ -26,13 +26,13 @@ class CausalConv3d(nn.Conv3d):
         h = torch.cat([earlier, h], dim=2)
         outputs = super().forward(h)
         if memory is not None:
-            memory[self] = h[:, :, outputs.shape[2] * self.stride[0] :].clone()  # where the next window begins
+            memory[self] = h[:, :, outputs.shape[2] * self.stride[0] :].clone()  # the next window begins with these
         return outputs
 
 
 class ChannelNorm(nn.Module):
-    """RMSNorm (1910.07467) over the channels of each place: statistics over time would look ahead, and statistics over
-    space would differ from tile to tile."""
+    """RMSNorm (1910.07467) over the channels of each position. Statistics over time would look ahead, and statistics
+    over space would differ from tile to tile."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -43,7 +43,7 @@ class ChannelNorm(nn.Module):
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions beside an identity; at first it is the identity."""
+    """A residual block of two convolutions; it is the identity at initialisation."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -58,7 +58,8 @@ class ResNetBlock(nn.Module):
 
 
 class CausalUpsample(nn.Module):
-    """Each place becomes t × h × w places, with channels of their own; 1 + k frames become 1 + k t."""
+    """Each position becomes t × h × w positions, each by its own channels (depth to space); 1 + k frames become
+    1 + k t."""
 
     def __init__(self, channels: int, outputs: int, factors: tuple[int, int, int]):
         super().__init__()
@@ -69,18 +70,18 @@ class CausalUpsample(nn.Module):
         h = unfold(self.spread(h), self.factors)
         begun = memory and self in memory
         if memory is not None:
-            memory[self] = h[:, :, :0]  # that there was something is all that has to be known
-        return h if begun else h[:, :, self.factors[0] - 1 :]  # the first frame comes once
+            memory[self] = h[:, :, :0]  # empty: it only marks that frames came before
+        return h if begun else h[:, :, self.factors[0] - 1 :]  # the first frame is not repeated
 
 
 def fold(h: Tensor, factors: tuple[int, int, int]) -> Tensor:
-    """Blocks of places → channels: (B, C, T t, H h, W w) → (B, C t h w, T, H, W)."""
+    """Space to depth, blocks of positions → channels: (B, C, T t, H h, W w) → (B, C t h w, T, H, W)."""
     (t, height, width), size = factors, h.shape
     h = h.reshape(size[0], size[1], size[2] // t, t, size[3] // height, height, size[4] // width, width)
     return h.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
 
 
 def unfold(h: Tensor, factors: tuple[int, int, int]) -> Tensor:
-    """Channels → blocks of places: (B, C t h w, T, H, W) → (B, C, T t, H h, W w), the inverse of `fold`."""
+    """Depth to space, the inverse of `fold`: (B, C t h w, T, H, W) → (B, C, T t, H h, W w)."""
     h = h.unflatten(1, (-1, *factors)).permute(0, 1, 5, 2, 6, 3, 7, 4)  # (B, C, T, t, H, h, W, w)
     return h.flatten(6, 7).flatten(4, 5).flatten(2, 3)

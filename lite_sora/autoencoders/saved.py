@@ -13,6 +13,7 @@ from lite_sora.autoencoders import kl, vq
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.storage.files import write_whole
+from lite_sora.storage.tensors import digest, digest_of_weights
 
 AUTOENCODERS = {  # kind: (network, its configuration, its presets)
     "kl": (KLAutoencoder, KLConfig, kl.PRESETS),
@@ -21,17 +22,25 @@ AUTOENCODERS = {  # kind: (network, its configuration, its presets)
 
 
 class TrainedAutoencoder:
-    """What `python train.py autoencoder` has made. Its weights stay where they are: a plain object, so that a denoiser
-    that works on its latents does not train it, or save it, as a part of its own."""
+    """An autoencoder trained by `python train.py autoencoder`. It is frozen, and a plain object, so that a denoiser
+    that works on its latents does not train it or save it among its own weights."""
 
     def __init__(self, folder: Path | str):
         self.model = open_folder(Path(folder)).eval().requires_grad_(False)
         self.training = read_config(Path(folder))["training"]  # the settings of its run
         self.downsample, self.latent_channels = self.model.downsample, self.model.latent_channels
-        self.scale = float(self.model.scale)  # what latents, less their mean, are multiplied by to have unit variance
+        self.scale = float(self.model.scale)  # latents, less their mean, are multiplied by this to have unit variance
+
+    def __deepcopy__(self, memo: dict) -> "TrainedAutoencoder":
+        return self  # frozen: a copy of the denoiser, such as its average, shares it
+
+    def fingerprint(self) -> str:
+        """A digest of all that latents depend on: weights, shift, scale and configuration. It names them in a cache."""
+        weights = self.model.state_dict() | {"applied scale": torch.as_tensor(self.scale)}  # shift is a buffer
+        return digest(digest_of_weights(weights), self.model.config)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, T', H', W') of the latents of a video. Raises ValueError for a size that does not fit."""
+        """(C, T', H', W') of the latents of a video. Raises ValueError for an invalid size."""
         return self.model.latent_shape(frames, height, width)
 
     def encode(self, video: Tensor) -> Tensor:
@@ -43,12 +52,12 @@ class TrainedAutoencoder:
         return self.model.to(latents.device).decode(latents)
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes a copy: what a denoiser has learnt is about the latents of just these weights."""
+        """Writes a copy: a denoiser is of use only with the weights whose latents it was trained on."""
         save_folder(self.model, folder, self.training)
 
 
 def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: dict | None = None) -> None:
-    """Writes config.json and model.safetensors, each whole or not at all. training: the settings of the run."""
+    """Writes config.json and model.safetensors, each atomically. training: the settings of the run."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = next(kind for kind, (network, _, _) in AUTOENCODERS.items() if isinstance(model, network))
     config = {"kind": kind, "network": asdict(model.config), "training": training or {}}
@@ -58,16 +67,16 @@ def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: di
 
 
 def read_config(folder: Path) -> dict:
-    """The config.json of an autoencoder's run. Raises ValueError if it is missing or of something else."""
+    """The config.json of an autoencoder's run. Raises ValueError if it is missing or describes something else."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: {folder} is no autoencoder's run folder") from None
+        raise ValueError(f"{path} does not exist: {folder} is not the run folder of an autoencoder") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error})") from None
     if not isinstance(config, dict) or config.get("kind") not in AUTOENCODERS:
-        others = {"denoiser": "a text-to-video model", "transformer": "a prior"}  # by a part that only they have
+        others = {"denoiser": "a text-to-video model", "transformer": "a prior"}  # by a key that only they have
         keys = config if isinstance(config, dict) else {}
         what = next((name for part, name in others.items() if part in keys), "something else")
         raise ValueError(f"{path} describes {what}, not an autoencoder; train one with `python train.py autoencoder`")
@@ -79,8 +88,7 @@ def open_folder(folder: Path) -> KLAutoencoder | VQAutoencoder:
     config = read_config(folder)
     network, network_config, _ = AUTOENCODERS[config["kind"]]
     try:
-        # Weights are drawn first, then loaded over; on the CPU even where torch's device is "meta", as in compute.py
-        with torch.random.fork_rng([]), torch.device("cpu"):
+        with torch.random.fork_rng([]):  # random weights are drawn before the saved ones replace them
             model = network(network_config(**config["network"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/config.json does not describe an autoencoder of this version ({error})") from error

@@ -1,16 +1,16 @@
-"""How large the latents of a video are, and which sizes an autoencoder can take at all."""
+"""The shape of a video's latents, and which sizes an autoencoder accepts."""
 
 
 def check_downsample(downsample: tuple[int, int, int] | list[int]) -> tuple[int, int, int]:
     """(frames, height, width), each a power of two. Raises ValueError."""
     if len(downsample) != 3 or any(factor < 1 or factor & (factor - 1) for factor in downsample):
-        raise ValueError(f"downsample is three powers of two (frames, height, width), not {tuple(downsample)}")
+        raise ValueError(f"downsample must be three powers of two (frames, height, width), not {tuple(downsample)}")
     return tuple(downsample)
 
 
 def strides(downsample: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """The steps of 1 or 2 that multiply to `downsample`. Space is halved first and time last, so that motion is seen
-    frame by frame for as long as it can be: (2, 4, 4) → [(1, 2, 2), (2, 2, 2)]."""
+    """Strides of 1 or 2 whose product is `downsample`. Space is halved first and time last, so that most layers see
+    every frame: (2, 4, 4) → [(1, 2, 2), (2, 2, 2)]."""
     halvings = [factor.bit_length() - 1 for factor in downsample]
     steps = max(halvings)
     return [tuple(2 if steps - step <= halving else 1 for halving in halvings) for step in range(steps)]
@@ -19,13 +19,13 @@ def strides(downsample: tuple[int, int, int]) -> list[tuple[int, int, int]]:
 def latent_shape(
     channels: int, downsample: tuple[int, int, int], frames: int, height: int, width: int
 ) -> tuple[int, int, int, int]:
-    """(C, T', H', W') where every axis is divided. Raises ValueError, with the flag, if a size does not divide."""
+    """(C, T', H', W'), each size divided by its factor. Raises ValueError, with the flag, if one does not divide."""
     shape = [channels]
     for flag, size, factor in zip(("frames", "height", "width"), (frames, height, width), downsample, strict=True):
         if size % factor or size < 1:
             nearest = max(1, round(size / factor)) * factor
             raise ValueError(
-                f"--{flag} {size} does not divide by {factor}, what the autoencoder shrinks it by; try {nearest}"
+                f"--{flag} {size} does not divide by {factor}, the autoencoder's downsampling factor; try {nearest}"
             )
         shape.append(size // factor)
     return tuple(shape)
@@ -34,7 +34,7 @@ def latent_shape(
 def causal_latent_shape(
     channels: int, downsample: tuple[int, int, int], frames: int, height: int, width: int
 ) -> tuple[int, int, int, int]:
-    """(C, 1 + k, H', W') of 1 + k t frames. Raises ValueError, with the flag, for a size that does not fit."""
+    """(C, 1 + k, H', W') of 1 + k t frames. Raises ValueError, with the flag, for an invalid size."""
     t = downsample[0]
     if (frames - 1) % t or frames < 1:
         nearest = max(0, round((frames - 1) / t)) * t + 1

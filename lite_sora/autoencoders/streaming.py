@@ -1,8 +1,8 @@
 """Long and large videos in bounded memory: chunks of time, exactly, and tiles of space, blended.
 
-Chunks: causal layers carry what they need from one to the next (`layers.py`), so the outcome is that of the whole
-video at once. Tiles: a network that sees nothing beyond a tile's edge is a little wrong near it, so tiles overlap, and
-each counts for less and less towards its edge.
+Chunks: causal layers carry what they need from one to the next (`layers.py`), so the result equals that of the whole
+video at once. Tiles: a network sees nothing beyond a tile's edge, so it errs a little there. Tiles therefore overlap,
+and each one's weight falls towards its edges.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from lite_sora.autoencoders.layers import Memory
 
 
 def stream(network: Callable[[Tensor, Memory], Tensor], pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """What a causal network makes of a video whose pieces (B, C, T, H, W) come one by one, in order."""
+    """Applies a causal network to the pieces (B, C, T, H, W) of a video, in order; yields the pieces of its output."""
     memory: Memory = {}
     for piece in pieces:
         yield network(piece, memory)
@@ -37,7 +37,8 @@ def in_tiles(
 ) -> Tensor:
     """network(h) for h (B, C, T, H, W), tile by tile.
 
-    tile and overlap are counted in cells; a cell is read (height, width) places of h, and write places of the output.
+    tile and overlap are counted in cells. A cell is `read` (height, width) positions of h and `write` positions of the
+    output.
     """
     rows, columns = h.shape[3] // read[0], h.shape[4] // read[1]
     if rows <= tile and columns <= tile:
@@ -60,15 +61,15 @@ def in_tiles(
 
 
 def _starts(cells: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin: the last one ends at the end."""
+    """The first cell of each tile; the last tile ends with the last cell."""
     last = max(0, cells - tile)
     return [*range(0, last, tile - overlap), last]
 
 
-def _ramps(cells: int, overlap: int, before: bool, after: bool, places: int) -> Tensor:
-    """Weights along an axis, (cells * places,): 1, but rising over the overlap with a tile before, and falling over
-    that with a tile after."""
-    distance = torch.arange(1, cells * places + 1) / (overlap * places + 1)
+def _ramps(cells: int, overlap: int, before: bool, after: bool, positions: int) -> Tensor:
+    """Weights along an axis, (cells * positions,): 1, but rising over the overlap with a tile before, and falling over
+    the overlap with a tile after."""
+    distance = torch.arange(1, cells * positions + 1) / (overlap * positions + 1)
     rising = distance if before else torch.ones_like(distance)
     falling = distance.flip(0) if after else torch.ones_like(distance)
     return torch.minimum(rising, falling).clamp(max=1)

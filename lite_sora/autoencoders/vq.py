@@ -1,8 +1,8 @@
-"""VideoGPT's VQ-VAE (Yan et al., 2104.10157): video ↔ codes, a whole number for each block of, say, 4 × 4 × 4 pixels.
+"""VideoGPT's VQ-VAE (Yan et al., 2104.10157): video ↔ codes, an integer for each block of, say, 4 × 4 × 4 pixels.
 
-3D convolutions with axial attention between, not causal: every frame sees every other. For a diffusion model its
-latents are the vectors before they are made codes; decoding makes them codes first (as VQ-regularised autoencoders do
-in 2112.10752, section 3.1).
+It has 3D convolutions and axial attention, and is not causal: every frame sees every other. A diffusion model works on
+the vectors before quantisation; `decode` quantises them first (as VQ-regularised autoencoders do in 2112.10752,
+section 3.1).
 """
 
 from dataclasses import dataclass, field
@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.autoencoders.outcome import Outcome
-from lite_sora.autoencoders.quantizers import FSQ, EMACodebook
+from lite_sora.autoencoders.output import AutoencoderOutput
+from lite_sora.autoencoders.quantizers import FSQ, EMACodebook, check_levels
 from lite_sora.autoencoders.shapes import check_downsample, latent_shape
+from lite_sora.layers.attention import attend
 
 QUANTIZERS = ("ema", "fsq")
 
@@ -26,18 +27,24 @@ class VQConfig:
     heads: int = 2
     quantizer: str = "ema"
     codes: int = 2048
-    code_width: int = 256  # of a code's vector
-    levels: list[int] = field(default_factory=lambda: [8, 5, 5, 5])  # of FSQ, which has no codebook: 1000 codes
-    amplitude: float = 1.0  # the network's videos are in [-amplitude, amplitude]; VideoGPT's: 0.5
+    code_width: int = 256  # the width of a code's vector
+    levels: list[int] = field(default_factory=lambda: [8, 5, 5, 5])  # FSQ only: levels of each channel, here 1000 codes
+    amplitude: float = 1.0  # the network sees videos in [-amplitude, amplitude]; VideoGPT: 0.5
 
     def __post_init__(self):
         self.downsample = check_downsample(self.downsample)
         if max(self.downsample) == 1:
-            raise ValueError("downsample 1 1 1 would leave nothing for a VQ-VAE to do")
+            raise ValueError(
+                "downsample is 1 1 1, so a VQ-VAE would not compress; one of its factors must be 2 or more"
+            )
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(QUANTIZERS)}")
+        if self.quantizer == "fsq":
+            check_levels(self.levels)
         if self.channels % (2 * self.heads):
-            raise ValueError(f"channels {self.channels} do not divide by twice the number of heads, {self.heads}")
+            raise ValueError(
+                f"channels {self.channels} must be a multiple of twice the number of heads, {2 * self.heads}"
+            )
 
     @property
     def latent_channels(self) -> int:
@@ -45,7 +52,7 @@ class VQConfig:
 
     @property
     def strides(self) -> list[tuple[int, int, int]]:
-        """Of the convolutions that shrink, in VideoGPT's order: (2, 4, 4) → [(2, 2, 2), (1, 2, 2)]."""
+        """Strides of the downsampling convolutions, in VideoGPT's order: (2, 4, 4) → [(2, 2, 2), (1, 2, 2)]."""
         halvings = [factor.bit_length() - 1 for factor in self.downsample]
         return [tuple(2 if step < halving else 1 for halving in halvings) for step in range(max(halvings))]
 
@@ -57,7 +64,7 @@ PRESETS = {
 
 
 class SameConv3d(nn.Conv3d):
-    """A convolution that gives T / stride of T frames (and so for height and width)."""
+    """A convolution padded so that T frames become T / stride, and height and width likewise."""
 
     def __init__(self, channels: int, outputs: int, kernel: int, stride=(1, 1, 1), bias: bool = True):
         super().__init__(channels, outputs, kernel, stride, bias=bias)
@@ -69,8 +76,8 @@ class SameConv3d(nn.Conv3d):
 
 
 class SameConvTranspose3d(nn.ConvTranspose3d):
-    """A transposed convolution that gives T * stride of T frames (and so for height and width): one place is cut off at
-    the front, and what is too much at the end."""
+    """A transposed convolution, cropped so that T frames become T * stride, and height and width likewise. One position
+    is cropped at the front, the rest of the surplus at the end."""
 
     def __init__(self, channels: int, outputs: int, stride: tuple[int, int, int]):
         super().__init__(channels, outputs, 4, stride)
@@ -82,7 +89,7 @@ class SameConvTranspose3d(nn.ConvTranspose3d):
 
 
 class AxisAttention(nn.Module):
-    """Attention of each place to those in line with it along one axis of (B, T, H, W, D)."""
+    """Self-attention along one axis of (B, T, H, W, D)."""
 
     def __init__(self, width: int, heads: int, axis: int):
         super().__init__()
@@ -93,12 +100,11 @@ class AxisAttention(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         h = h.movedim(self.axis, -2)
         q, k, v = self.qkv(h).unflatten(-1, (3, self.heads, -1)).movedim((-3, -2), (0, -3))  # (…, heads, N, D / heads)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)
-        return self.out(h).movedim(-2, self.axis)
+        return self.out(attend(q, k, v)).movedim(-2, self.axis)
 
 
 class AxialAttention(nn.Module):
-    """Axial attention (1912.12180): along width, height and time, added up."""
+    """Axial attention (1912.12180): the sum of attention along width, height and time, (B, D, T, H, W) → the same."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -110,7 +116,7 @@ class AxialAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Two convolutions and axial attention beside an identity."""
+    """A residual block of two convolutions and axial attention."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -136,8 +142,8 @@ def attention_blocks(config: VQConfig) -> nn.Sequential:
 
 
 class VQAutoencoder(nn.Module):
-    """`codes` and `decode_codes` speak of codes; `encode` and `decode` of latents of mean 0 and variance 1, once
-    `shift` and `scale` were measured on training data."""
+    """`codes` and `decode_codes` work with codes; `encode` and `decode` with latents, which have mean 0 and variance 1
+    once `shift` and `scale` have been measured on training data."""
 
     def __init__(self, config: VQConfig):
         super().__init__()
@@ -160,18 +166,18 @@ class VQAutoencoder(nn.Module):
             self.quantizer = FSQ(config.levels)
         self.decoder = nn.Sequential(nn.Conv3d(config.latent_channels, width, 1), attention_blocks(config), *up)
         self.register_buffer("shift", torch.zeros(config.latent_channels, 1, 1, 1))  # each channel's mean
-        self.register_buffer("scale", torch.ones(()))  # one over the standard deviation of all
+        self.register_buffer("scale", torch.ones(()))  # 1 / the standard deviation over all channels
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, T', H', W') of a video. Raises ValueError for a size that does not divide."""
+        """(C, T', H', W') of a video. Raises ValueError for a size that is not a multiple of its factor."""
         return latent_shape(self.latent_channels, self.downsample, frames, height, width)
 
-    def forward(self, video: Tensor, noise: Tensor | None = None) -> Outcome:
-        """For training: video (B, 3, T, H, W) in [-1, 1]. There is nothing that noise would be added to. The penalty is
-        the commitment of latents to their codes."""
+    def forward(self, video: Tensor, noise: Tensor | None = None) -> AutoencoderOutput:
+        """For training: video (B, 3, T, H, W) in [-1, 1]. noise is ignored: only `KLAutoencoder` samples its latents.
+        The penalty is the commitment of latents to their codes."""
         z = self.encoder(video * self.config.amplitude)
         vectors, codes, commitment = self.quantizer(z)
-        return Outcome(self.decoder(vectors) / self.config.amplitude, commitment, z, codes)
+        return AutoencoderOutput(self.decoder(vectors) / self.config.amplitude, commitment, z, codes)
 
     # ------------------------------------------------------------ codes
 
@@ -202,5 +208,5 @@ class VQAutoencoder(nn.Module):
 
     @property
     def last_layer(self) -> Tensor:
-        """The weight that every pixel comes out of: where losses are weighed against each other."""
+        """The weight of the output layer, where the adversarial loss is balanced (`losses.adaptive_weight`)."""
         return self.decoder[-1].weight

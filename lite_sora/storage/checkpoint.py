@@ -1,5 +1,5 @@
-"""state.pt: all that it takes to go on with a run as if it had never stopped. Written whole or not at all, and read
-with `weights_only=True`, so that a file from elsewhere cannot execute anything."""
+"""state.pt: everything that a run needs to resume as if it had never stopped. It is written whole or not at all, and
+read with `weights_only=True`, so that a file from elsewhere cannot execute anything."""
 
 import pickle
 from pathlib import Path
@@ -14,21 +14,27 @@ from lite_sora.storage.runs import CheckpointError
 
 
 def save_state(folder: Path, state: dict) -> None:
-    """Tensors, numbers, strings and containers of them."""
+    """Writes state.pt; state holds tensors, numbers, strings and containers of them."""
     write_whole(folder / "state.pt", lambda path: torch.save(state, path))
 
 
 def load_state(folder: Path) -> dict:
-    """What `save_state` wrote, on the CPU. Raises CheckpointError for a file that is missing, broken or has code."""
+    """The dict that `save_state` wrote, on the CPU. Raises CheckpointError for a file that is missing, damaged, or
+    contains anything but tensors, numbers, strings and containers of them."""
     path = folder / "state.pt"
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: there is nothing to resume in {folder}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than tensors and numbers, so it is not loaded: {error}") from None
-    except (RuntimeError, EOFError, KeyError) as error:
-        raise CheckpointError(f"{path} is broken ({error})") from error
+        raise CheckpointError(
+            f"{path} is damaged, or contains more than tensors and numbers, so it was not loaded: {error}"
+        ) from None
+    except Exception as error:  # in a damaged file torch's reader meets errors of many kinds
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is damaged: it contains {type(state).__name__}, not dict")
+    return state
 
 
 def save_checkpoint(folder: Path, step: int, networks: dict[str, nn.Module], optimizers: list[Optimizer]) -> None:

@@ -80,6 +80,7 @@ def described_by(folder: Path, what: str):
 
 
 def need(folder: Path, name: str) -> Path:
+    """The path of a file in a run's folder. Raises CheckpointError if it does not exist."""
     if not (folder / name).is_file():
         raise CheckpointError(f"{folder} has no {name}: it is not the folder of a finished (or checkpointed) run")
     return folder / name

@@ -122,17 +122,17 @@ def test_the_penalty_is_the_divergence_from_a_standard_normal_distribution():
     mean, log_variance = network.encoder(x).chunk(2, dim=1)
     posterior = torch.distributions.Normal(mean, (log_variance / 2).exp())
     expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0)).flatten(1).mean(1)
-    outcome = network(x, torch.zeros_like(mean))
-    torch.testing.assert_close(outcome.penalty, expected)
-    assert torch.equal(outcome.reconstruction, network.decoder(mean))
+    output = network(x, torch.zeros_like(mean))
+    torch.testing.assert_close(output.penalty, expected)
+    assert torch.equal(output.reconstruction, network.decoder(mean))
     noisy = network(x, torch.ones_like(mean)).reconstruction
     torch.testing.assert_close(noisy, network.decoder(mean + posterior.stddev))
 
 
 def test_every_weight_learns():
     network, x = model(CONFIGS[1]), video(CONFIGS[1], k=1)
-    outcome = network(x, torch.ones(1, *network.latent_shape(*x.shape[2:])))
-    (outcome.reconstruction.square().mean() + outcome.penalty.mean()).backward()
+    output = network(x, torch.ones(1, *network.latent_shape(*x.shape[2:])))
+    (output.reconstruction.square().mean() + output.penalty.mean()).backward()
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
 
 

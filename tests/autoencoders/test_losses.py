@@ -125,7 +125,7 @@ def test_lpips_sees_frames_and_averages_over_them(monkeypatch):
 
 
 def test_lpips_itself(monkeypatch):
-    lpips = pytest.importorskip("lpips")
+    lpips = pytest.importorskip("lpips", reason="needs lpips and torchvision, see tests/optional.txt")
     monkeypatch.setattr(lpips, "LPIPS", partial(lpips.LPIPS, pnet_rand=True))  # VGG's weights would be fetched
     x, y = random(2, 3, 3, 16, 16), random(2, 3, 3, 16, 16, seed=1)
     distance = make_perceptual("lpips")

@@ -131,9 +131,11 @@ def test_every_one_is_a_round_trip(name, tmp_path):
         decoded = opened.decode(latents)
         assert decoded.shape == video.shape and decoded.isfinite().all()
     for frames in unfit:
-        with pytest.raises(ValueError, match=f"--frames {frames} is no number that .* gives back as it was given; try"):
+        with pytest.raises(
+            ValueError, match=f"--frames {frames}: .* does not decode as many frames as it encodes; try"
+        ):
             opened.latent_shape(frames, height, width)
-        with pytest.raises(ValueError, match=f"--frames {frames} "):
+        with pytest.raises(ValueError, match=f"--frames {frames}: "):
             opened.encode(torch.zeros(1, 3, frames, height, width))
     if downsample[1] > 1:
         with pytest.raises(ValueError, match="--width 17 does not divide"):
@@ -144,7 +146,7 @@ def test_frames_that_do_not_fit_come_with_the_nearest_that_do(tmp_path):
     save("AutoencoderKLWan", tmp_path)
     opened = load_autoencoder(tmp_path)
     for frames, near in ((2, 1), (4, 5), (7, 5)):
-        with pytest.raises(ValueError, match=f"--frames {frames} .*try {near}$"):
+        with pytest.raises(ValueError, match=f"--frames {frames}: .*try {near}$"):
             opened.latent_shape(frames, 16, 16)
 
 
@@ -196,6 +198,21 @@ def test_cosmos_has_statistics_of_each_frame_of_latents(tmp_path):
             torch.testing.assert_close(latents[channel, frame], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_fingerprint_changes_with_all_that_latents_depend_on(tmp_path):
+    save("AutoencoderKLWan", tmp_path / "one")
+    save("AutoencoderKLWan", tmp_path / "same")
+    save("AutoencoderKLWan", tmp_path / "shifted", latents_mean=[0.5, -0.5, 1.0, 0.1])
+    save("AutoencoderKLWan", tmp_path / "scaled", latents_std=[2.0, 0.5, 1.0, 3.0])
+    opened = {name: load_autoencoder(tmp_path / name) for name in ("one", "same", "shifted", "scaled")}
+    found = {name: autoencoder.fingerprint() for name, autoencoder in opened.items()}
+    assert found["one"] == found["same"] and len(set(found.values())) == 3
+    opened["one"].shift = opened["one"].shift + 5
+    opened["same"].scale = opened["same"].scale * 2
+    next(opened["scaled"].model.parameters()).data.view(-1)[0] += 1e-6
+    found |= {f"{name} changed": opened[name].fingerprint() for name in ("one", "same", "scaled")}
+    assert len(set(found.values())) == 6
+
+
 # ---------------------------------------------------------------- in a model
 
 
@@ -208,9 +225,9 @@ def test_a_denoiser_of_a_video_vaes_latents_generates_and_leaves_it_alone(tmp_pa
     assert model.denoiser.config.channels == 4
     assert not any("autoencoder" in name for name in model.state_dict())
     assert copy.deepcopy(model).autoencoder is model.autoencoder
-    assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values
+    assert training_flops(model, model.latent_shape(), words=4) > 0  # without its weights' values
     assert model.generate(["a red circle"], steps=1).shape == (1, 3, 5, 16, 16)
-    with pytest.raises(ValueError, match="--frames 8 .*try 9"):
+    with pytest.raises(ValueError, match="--frames 8: .*try 9"):
         model.generate(["a red circle"], frames=8)
 
 
@@ -227,11 +244,11 @@ def test_without_diffusers_the_error_says_what_to_install(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("UNet2DModel", "it is a UNet2DModel, and no AutoencoderKL… of diffusers"),
-        ("AutoencoderKLOfTomorrow", "it is a AutoencoderKLOfTomorrow, and no AutoencoderKL… of diffusers"),
-        ("os", "it is a os, and no AutoencoderKL"),
-        ("AutoencoderKLFlux2", "does not fit here, since it normalises its latents in patches"),
-        ("AutoencoderKLMiniMaxH3", "does not fit here, since its pixels are not between -1 and 1"),
+        ("UNet2DModel", "it is a UNet2DModel, not an AutoencoderKL… of diffusers"),
+        ("AutoencoderKLOfTomorrow", "it is a AutoencoderKLOfTomorrow, not an AutoencoderKL… of diffusers"),
+        ("os", "it is a os, not an AutoencoderKL"),
+        ("AutoencoderKLFlux2", "is not supported: it normalises its latents in patches"),
+        ("AutoencoderKLMiniMaxH3", "is not supported: its pixels are not between -1 and 1"),
     ],
 )
 def test_other_classes_are_refused_by_name(name, message, tmp_path):
@@ -245,7 +262,7 @@ def test_a_vae_of_sound_is_refused(tmp_path):
     diffusers = pytest.importorskip("diffusers")
     sound = diffusers.AutoencoderKLLTX2Audio(base_channels=8, ch_mult=(1, 1), num_res_blocks=1, mel_bins=8)
     sound.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="an AutoencoderKLLTX2Audio, takes no videos of three colours"):
+    with pytest.raises(ValueError, match="is an AutoencoderKLLTX2Audio, which does not take videos of three channels"):
         load_autoencoder(tmp_path)
 
 
@@ -254,22 +271,24 @@ def test_weights_are_read_from_safetensors_alone_and_must_fit(tmp_path):
     weights = tmp_path / "diffusion_pytorch_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match="is no autoencoder that can be loaded"):
+    with pytest.raises(ValueError, match="the autoencoder .* cannot be loaded"):
         load_autoencoder(tmp_path)
     weights.unlink()
     torch.save(model.state_dict(), tmp_path / "diffusion_pytorch_model.bin")  # pickled: never opened
-    with pytest.raises(ValueError, match="is no autoencoder that can be loaded"):
+    with pytest.raises(ValueError, match="the autoencoder .* cannot be loaded"):
         load_autoencoder(tmp_path)
     weights.write_bytes(whole)
     config = json.loads((tmp_path / "config.json").read_text())
     for change in ({"latent_channels": 5}, {"layers_per_block": 3}):
         (tmp_path / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(ValueError, match="is no autoencoder that can be loaded"):
+        with pytest.raises(ValueError, match="the autoencoder .* cannot be loaded"):
             load_autoencoder(tmp_path)
 
 
 def test_without_a_network_a_hub_id_is_a_clear_error(monkeypatch):
     pytest.importorskip("diffusers")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="somebody/vae is no autoencoder .* without a network, name a folder"):
+    with pytest.raises(
+        ValueError, match="the autoencoder somebody/vae cannot be loaded .* without a network, name a folder"
+    ):
         load_autoencoder("somebody/vae")

@@ -1,5 +1,6 @@
-"""Run folders of autoencoders, and what is none; the interface that all share."""
+"""Run folders of autoencoders, and folders that are not; the interface that all share."""
 
+import copy
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
-from lite_sora.autoencoders.saved import save_folder
+from lite_sora.autoencoders.saved import open_folder, read_config, save_folder
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
 from lite_sora.compute import training_flops
 from lite_sora.pipeline import TextToVideoConfig, assemble
@@ -54,11 +55,51 @@ def test_a_denoiser_does_not_take_the_autoencoders_weights_for_its_own(tmp_path)
     model = assemble(config, build_tokenizer(["a red circle"]), load_autoencoder(config.autoencoder))
     assert model.denoiser.config.channels == 2
     assert not any("autoencoder" in name for name in model.state_dict())
-    assert training_flops(model, model.latent_shape(), words=4) > 0  # which builds it once more, without values
+    assert training_flops(model, model.latent_shape(), words=4) > 0  # without its weights' values
     assert model.generate(["a red circle"], steps=1).shape == (1, 3, 8, 8, 8)
 
 
-def test_what_is_no_autoencoder_is_a_clear_error(tmp_path):
+@pytest.mark.parametrize("make", [kl, vq])
+def test_the_fingerprint_changes_with_all_that_latents_depend_on(make, tmp_path):
+    model = make()
+    save_folder(model, tmp_path / "run", {"steps": 3})
+    save_folder(model, tmp_path / "moved", {"steps": 4})  # what latents do not depend on
+    found = [load_autoencoder(tmp_path / "run").fingerprint()]
+    assert found[0] == load_autoencoder(tmp_path / "moved").fingerprint()
+    for change in (
+        lambda: model.shift.add_(5),
+        lambda: model.scale.mul_(2),
+        lambda: next(model.parameters()).data.view(-1)[0].add_(1e-6),
+    ):
+        change()
+        save_folder(model, tmp_path / "run")
+        found.append(load_autoencoder(tmp_path / "run").fingerprint())
+    opened = load_autoencoder(tmp_path / "run")
+    opened.scale = 0.5
+    opened_config = load_autoencoder(tmp_path / "run")
+    opened_config.model.config.downsample = (4, 4, 4)
+    found += [opened.fingerprint(), opened_config.fingerprint()]
+    assert len(set(found)) == len(found)
+
+
+def test_copies_of_a_model_share_the_autoencoder(tmp_path):
+    save_folder(kl(), tmp_path)
+    opened = load_autoencoder(tmp_path)
+    assert copy.deepcopy({"model": opened})["model"] is opened
+
+
+def test_a_file_where_the_folder_should_be_is_a_clear_error(tmp_path):
+    save_folder(kl(), tmp_path)
+    with pytest.raises(ValueError, match="model.safetensors is a file; name the folder of an autoencoder's run"):
+        load_autoencoder(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="model.safetensors is a file"):
+        load_autoencoder(str(tmp_path / "model.safetensors"))
+    for call in (open_folder, read_config):
+        with pytest.raises(ValueError, match="cannot be read|does not exist"):
+            call(tmp_path / "model.safetensors")
+
+
+def test_what_is_not_an_autoencoder_is_a_clear_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="config.json does not exist"):
         load_autoencoder(tmp_path / "empty")

@@ -62,8 +62,36 @@ def test_fsq_rounds_to_its_levels_and_back():
     assert len(fsq.look_up(everything).flatten(2).movedim(1, -1)[0].unique(dim=0)) == 160
     values.sum().backward()
     assert (z.grad >= 0).all() and z.grad.max() > 0.1
-    with pytest.raises(ValueError, match="two levels or more"):
-        FSQ([8, 1])
+
+
+@pytest.mark.parametrize("levels", [[], [8, 1], [8, 2], [2, 2, 2]])
+def test_fsq_refuses_fewer_than_three_levels(levels):
+    for make in (FSQ, lambda levels: VQConfig(quantizer="fsq", levels=levels)):
+        with pytest.raises(ValueError, match="FSQ needs at least 3 levels in each channel, not"):
+            make(levels)
+    assert VQConfig(quantizer="ema", levels=levels).latent_channels == 256  # where they are not used, they may be so
+
+
+@pytest.mark.parametrize("levels", [[3, 3], [4, 3, 64], [1000, 5]])
+def test_fsq_is_finite_for_every_number_of_levels_that_it_takes(levels):
+    fsq = FSQ(levels)
+    values, codes, _ = fsq(3 * random(2, len(levels), 3, 4, 5))
+    assert values.isfinite().all() and codes.min() >= 0 and codes.max() < fsq.codes
+
+
+@pytest.mark.parametrize("make", [lambda: EMACodebook(codes=64, width=8), lambda: FSQ([8, 5, 5, 5, 8, 4, 4, 1000])])
+def test_autocast_changes_no_code(make):
+    torch.manual_seed(0)
+    quantizer = make().eval()
+    z = 1 + 0.1 * random(2, 8, 4, 6, 6)  # a common offset: in bfloat16 most distances would be equal
+    if isinstance(quantizer, EMACodebook):
+        quantizer.start_from(z.movedim(1, -1).flatten(0, 3), torch.Generator().manual_seed(0))
+    codes = quantizer.choose(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.choose(z), codes)
+        assert torch.equal(quantizer(z)[1], codes)
+        low = quantizer.choose(z.bfloat16())
+    assert torch.equal(low, quantizer.choose(z.bfloat16().float()))
 
 
 def test_perplexity_counts_the_codes_in_use():
@@ -83,15 +111,15 @@ def test_latents_and_codes_tell_the_same(quantizer, channels):
     assert latents.shape[1:] == network.latent_shape(8, 8, 6) == (channels, 2, 2, 3) and codes.shape == (2, 2, 2, 3)
     decoded = network.decode(latents)
     assert decoded.shape == x.shape and torch.equal(decoded, network.decode_codes(codes))
-    outcome = network(x)
-    assert torch.equal(outcome.codes, codes)
-    torch.testing.assert_close(outcome.reconstruction, decoded, rtol=0, atol=1e-5)
+    output = network(x)
+    assert torch.equal(output.codes, codes)
+    torch.testing.assert_close(output.reconstruction, decoded, rtol=0, atol=1e-5)
 
 
 def test_every_weight_learns():
     network = VQAutoencoder(VQConfig(channels=8, blocks=1, codes=16, code_width=6))
-    outcome = network(random(2, 3, 8, 8, 8))
-    (outcome.reconstruction.square().mean() + outcome.penalty.mean()).backward()
+    output = network(random(2, 3, 8, 8, 8))
+    (output.reconstruction.square().mean() + output.penalty.mean()).backward()
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in network.parameters())
 
 
@@ -103,6 +131,6 @@ def test_sizes_and_parts_that_do_not_fit_are_clear_errors():
         network.codes(torch.zeros(1, 3, 4, 10, 8))
     with pytest.raises(ValueError, match="quantizer 'vq' is not one of ema, fsq"):
         VQConfig(quantizer="vq")
-    with pytest.raises(ValueError, match="channels 6 do not divide"):
+    with pytest.raises(ValueError, match="channels 6 must be a multiple of twice the number of heads, 4"):
         VQConfig(channels=6)
     assert PRESETS["videogpt"] == VQConfig((4, 4, 4), 240, 4, 2, "ema", 2048, 256)

@@ -1,7 +1,9 @@
 """Pretrained CLIP and T5 as text encoders: tiny random ones, saved to a folder and loaded from there."""
 
+import gc
 import json
 import warnings
+import weakref
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,18 @@ def test_the_unknown_token_of_clip_is_its_end_token(tmp_path):
         warn_of_unknown_words(encoder, ["a red", ""])
 
 
+def test_a_released_model_is_loaded_again_when_a_caption_comes(t5):
+    encoder = PretrainedText(t5)
+    ids = encoder.tokenize(CAPTIONS)
+    before = encoder(ids)
+    gone = weakref.ref(encoder.model)
+    encoder.release()
+    gc.collect()
+    assert gone() is None and encoder.width == 16
+    assert torch.equal(encoder(ids).tokens, before.tokens)
+    PretrainedText(t5).release()  # nothing was loaded yet
+
+
 # ---------------------------------------------------------------- in a model
 
 
@@ -242,10 +256,10 @@ def test_training_resumes_and_generates(t5, toy, tmp_path, monkeypatch):
 
 
 def test_what_is_no_text_model_is_a_clear_error(tmp_path):
-    with pytest.raises(TextError, match="finds nothing that it can load .*Name a folder with a model's config.json"):
+    with pytest.raises(TextError, match="cannot load it .*Name a folder with a model's config.json"):
         PretrainedText(str(tmp_path))
     transformers.BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(TextError, match="is a bert model; only these encode captions here: clip, .* umt5"):
+    with pytest.raises(TextError, match="is a bert model, which is not supported; supported are clip, .* umt5"):
         PretrainedText(str(tmp_path))
 
 
@@ -253,11 +267,11 @@ def test_a_model_without_its_tokenizer_is_a_clear_error(tmp_path):
     save_t5(tmp_path, "T5EncoderModel", words=512)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).unlink()
-    with pytest.raises(TextError, match="has no tokenizer that fits, only one of .* of its model's 512 tokens"):
+    with pytest.raises(TextError, match="has no matching tokenizer: it knows .* of the model's 512 tokens"):
         PretrainedText(str(tmp_path))
     save_t5(tmp_path, "T5EncoderModel")
     save_tokenizer(tmp_path, "$A")
-    with pytest.raises(TextError, match="adds no start or end token"):
+    with pytest.raises(TextError, match="adds neither a start nor an end token"):
         PretrainedText(str(tmp_path))
 
 
@@ -266,12 +280,12 @@ def test_weights_that_are_missing_or_of_another_model_are_a_clear_error(tmp_path
     (tmp_path / "model.safetensors").rename(tmp_path / "away")
     torch.save({"a": torch.zeros(1)}, tmp_path / "pytorch_model.bin")  # pickled: never opened
     encoder = PretrainedText(str(tmp_path))
-    with pytest.raises(TextError, match="T5EncoderModel finds nothing that it can load"):
+    with pytest.raises(TextError, match="T5EncoderModel cannot load it"):
         encoder(encoder.tokenize(["a"]))
     (tmp_path / "other").mkdir()
     save_clip(tmp_path / "other", whole=False)
     (tmp_path / "other" / "model.safetensors").rename(tmp_path / "model.safetensors")
-    with pytest.raises(TextError, match="its weights are not those of a T5EncoderModel; .* is missing"):
+    with pytest.raises(TextError, match="its weights are not those of a T5EncoderModel: .* is missing"):
         encoder(encoder.tokenize(["a"]))
 
 

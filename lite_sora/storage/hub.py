@@ -1,0 +1,44 @@
+"""The Hugging Face hub: which names can be models there, and whether it answers.
+
+transformers and diffusers try a request six times, for 23 seconds, before they find that there is no network, and print
+each try. So ask here first, once, and give them `local_files_only` where nothing answers.
+"""
+
+from pathlib import Path
+
+TIMEOUT = 5.0  # seconds
+
+
+def check_name(name: object) -> str:
+    """name, if it is an existing folder or can be the id of a model of the hub, "model" or "owner/model". Raises
+    ValueError if it is neither; nothing is fetched."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"{name!r} is not the name of a model: it is neither a folder nor a hub id")
+    if not Path(name).is_dir():
+        if Path(name).exists():
+            raise ValueError(f"{name} is a file, not the folder of a model")
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            raise ValueError(f'{name}: there is no such folder, and it cannot be a hub id ("owner/model")') from None
+    return name
+
+
+def offline(name: str) -> bool:
+    """Whether files of the model `name` can only come from this machine: it is a folder, or the hub does not answer
+    (then a model that was fetched earlier is still found in the hub's cache). One request, without retries."""
+    from huggingface_hub import model_info
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if Path(name).is_dir():
+        return True
+    try:
+        model_info(name, timeout=TIMEOUT)
+    except HfHubHTTPError:  # it answers, if only that it has no such model
+        return False
+    except Exception:  # refused, timed out, no such host, HF_HUB_OFFLINE: each HTTP library has its own errors
+        return True
+    return False
