@@ -5,12 +5,14 @@ moment. A multiply-add is two FLOPs (the papers' "Gflops" are often multiply-add
 """
 
 import copy
+import math
 import time
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lite_sora.processes import Processes
 from lite_sora.text.encoder import Text
 
 # Peak dense bf16 FLOP/s by a part of the device's name, from the vendors' datasheets (sparse figures are twice that).
@@ -28,6 +30,27 @@ GPU_PEAKS = {
     "4090": 165.2e12,
     "3090": 71e12,
 }
+
+
+class StepCompute:
+    """What a training step of a text-to-video model computes, and how much of the machine it uses."""
+
+    def __init__(self, model: nn.Module, captions: list[str], batch_size: int, precision: str, processes: Processes):
+        """captions: some of those that are trained on; the longest counts."""
+        _, *sizes = shape = model.latent_shape()
+        words = model.text.tokenize(captions).shape[1]
+        self.flops = batch_size * training_flops(model, shape, words)
+        patch = model.config.denoiser_config["patch"]
+        self.tokens = batch_size * math.prod(n // p for n, p in zip(sizes, patch, strict=True))
+        peak = known_peak(processes.device, precision)
+        self.peak = peak and peak * processes.world
+
+    def rates(self, seconds: float) -> dict:
+        """For the metrics of a step that took so long; MFU, model FLOPs utilisation (2204.02311, appendix B), is None
+        where the peak is unknown."""
+        flops = self.flops / seconds
+        mfu = flops / self.peak if self.peak else None
+        return {"tokens_per_second": self.tokens / seconds, "flops_per_second": flops, "mfu": mfu}
 
 
 def training_flops(model: nn.Module, latents: tuple[int, ...], words: int) -> int:

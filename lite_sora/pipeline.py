@@ -152,12 +152,9 @@ class TextToVideo(nn.Module):
         if kind := settings.get("kind") or settings.get("convention"):
             raise runs.CheckpointError(f"{folder}/config.json describes a model of kind {kind}, not a denoiser")
         with runs.described_by(folder, "a text-to-video model"):
-            for former in ("convention", "null_class"):  # what every config.json had before published/ was a room
-                settings.pop(former, None)
             settings["objective"] = Objective(**settings["objective"])
             config = TextToVideoConfig(**settings)
-            inside = config.autoencoder == runs.INSIDE
-            autoencoder = load_autoencoder(folder / runs.INSIDE if inside else config.autoencoder)
+            autoencoder = load_autoencoder(runs.inside(folder, config.autoencoder))
             model = assemble(config, runs.read_tokenizer(folder) if config.text == "words" else None, autoencoder)
         runs.load_weights(model, folder)
         return model.to(device).eval()

@@ -70,6 +70,12 @@ class VideoDataset(Dataset):
         captions = [caption for caption in captions if caption.strip()]
         return captions[0 if self.fixed else rng.integers(len(captions))]
 
+    def all_captions(self) -> list[str]:
+        """Every caption that an item can have."""
+        clips = self.clips
+        captions = [caption for clip in clips for caption in clip.all_captions]
+        return captions + [caption for clip in clips for caption in clip.original_captions if self.original]
+
     def has_caption(self, index: int) -> bool:
         return any(caption.strip() for caption in self.clips[index].all_captions)
 

@@ -73,8 +73,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config, width = config, config.width
         values = config.channels * config.patch[0] * config.patch[1] * config.patch[2]  # of a patch
-        self.embed = nn.Linear(values, width)
-        self.out = nn.Linear(width, values)
+        self.embed, self.out = nn.Linear(values, width), nn.Linear(width, values)
         self.embed_pooled = nn.Linear(config.text_width, width)
         self.embed_text = nn.Linear(config.text_width, width)
         self.embed_time = TimeEmbedding(width, config.time_scale)

@@ -12,9 +12,9 @@ from functools import partial
 from torch import Tensor
 
 from lite_sora.diffusion.exponential import dpm_solver_pp_2m, unipc
-from lite_sora.diffusion.grids import karras_grid
+from lite_sora.diffusion.grids import karras_grid, uniform_grid
 from lite_sora.diffusion.path import ProbabilityPath
-from lite_sora.diffusion.samplers import ddim, euler, heun, shifted_grid, uniform_grid
+from lite_sora.diffusion.samplers import ddim, euler, heun, shifted_grid
 from lite_sora.diffusion.sde import DIFFUSIONS, ddpm, euler_maruyama, heun_sde
 
 SAMPLERS: dict[str, Callable[..., Tensor]] = {

@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import T_MIN
 
@@ -28,3 +29,7 @@ def karras_grid(steps: int, path: ProbabilityPath, shift: float = 1.0) -> Tensor
     times = path.time_at(-2 * level.log())
     times[0] = 1
     return torch.cat([times, times.new_zeros(1)]).float()
+
+
+def uniform_grid(steps: int, path: ProbabilityPath, shift: float = 1.0) -> Tensor:
+    return time_grid(steps)

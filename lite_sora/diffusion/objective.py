@@ -125,8 +125,7 @@ class Objective:
 
 
 PRESETS = {
-    # The default run's: SiT's path and velocity loss, but in a network whose output is the clean video, as in "jit",
-    # and at times shifted towards noise. README: what it does for the toy world.
+    # The default run's: SiT's path and velocity loss for a network that outputs the clean video, at noisier times
     "toy": Objective("linear", "x0", "velocity", "logit-normal", shift=6.0),
     "sit": Objective("linear", "velocity", "none", "uniform"),  # 2401.08740
     "sd3": Objective("linear", "velocity", "none", "logit-normal"),  # 2403.03206

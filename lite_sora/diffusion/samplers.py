@@ -8,10 +8,9 @@ turns noise into a video deterministically. A sampler is a function `(denoise, x
     times     (steps + 1,), falling from 1 (noise) to 0 (data); on the CPU no step has to wait for the GPU
     normal    () → fresh normal noise of x's shape, for samplers that add some: those of `sde.py`
 
-The last step, to t = 0, returns the clean video that the denoiser finds. So does DDIM's by its formula, and any step to
-t = 0 on the linear path. On `vp` and `cosine`, where sigma' is infinite at 0, a step along the velocity would leave up
-to half of the last sigma's noise on data that is sharper than that, as videos are. On smoother data the price is an
-error of sigma^2 / 2 times the score there, which a fine end of the grid makes small: see `grids.py`.
+The last step, to t = 0, returns the clean video that the denoiser finds. On `vp` and `cosine`, where sigma' is infinite
+at 0, a step along the velocity would leave up to half of the last sigma's noise on data as sharp as videos. On smoother
+data the price is an error of sigma^2 / 2 times the score, which a fine end of the grid makes small: see `grids.py`.
 """
 
 from torch import Tensor
@@ -19,10 +18,6 @@ from torch import Tensor
 from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import ProbabilityPath
 from lite_sora.diffusion.prediction import Denoiser
-
-
-def uniform_grid(steps: int, path: ProbabilityPath, shift: float) -> Tensor:
-    return time_grid(steps)
 
 
 def shifted_grid(steps: int, path: ProbabilityPath, shift: float) -> Tensor:

@@ -21,7 +21,7 @@ from lite_sora.published.clip import ClipTokens
 from lite_sora.published.conventions import CONVENTIONS, first_time, speaking
 from lite_sora.published.dit import PublishedDiT, PublishedDiTConfig
 from lite_sora.published.uvit import PublishedUViT, PublishedUViTConfig
-from lite_sora.storage.runs import INSIDE, CheckpointError, described_by, load_weights, open_run
+from lite_sora.storage.runs import CheckpointError, described_by, inside, load_weights, open_run
 
 NETWORKS = {  # config.json's "denoiser"
     "dit": (PublishedDiT, PublishedDiTConfig),
@@ -75,8 +75,7 @@ class PublishedTextToVideo(TextToVideo):
             parts = {name: value for name, value in config.denoiser_config.items() if name not in gone}
             denoiser = network(network_config(**parts))
             text = text_of(denoiser, config)
-            inside = config.autoencoder == INSIDE
-            autoencoder = load_autoencoder(folder / INSIDE if inside else config.autoencoder)
+            autoencoder = load_autoencoder(inside(folder, config.autoencoder))
             model = cls(config, text, denoiser, autoencoder)
         load_weights(model, folder)
         return model.to(device).eval()

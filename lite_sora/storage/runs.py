@@ -53,7 +53,10 @@ def open_run(name: Path | str) -> tuple[Path, dict]:
     folder = folder_or_hub(name)
     need(folder, "config.json")
     need(folder, "model.safetensors")
-    return folder, read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
+    if not config.get("convention"):  # earlier versions wrote what belongs to published models into all
+        config = {name: value for name, value in config.items() if name not in ("convention", "null_class")}
+    return folder, config
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -77,6 +80,11 @@ def described_by(folder: Path, what: str):
         raise
     except Exception as error:  # a strange file can cause any
         raise CheckpointError(f"{folder}/config.json does not describe {what} of this version ({error})") from error
+
+
+def inside(folder: Path, autoencoder: str) -> Path | str:
+    """Where the autoencoder of a run is: in its folder, or where its name says."""
+    return folder / INSIDE if autoencoder == INSIDE else autoencoder
 
 
 def need(folder: Path, name: str) -> Path:

@@ -1,5 +1,5 @@
-"""Captions → tokens → embeddings: a small word-level encoder that is trained along with the denoiser. (A pretrained one
-is in `text_pretrained.py`.)
+"""Captions → tokens → embeddings: a small word-level encoder that is trained along with the denoiser. (`pretrained.py`
+has CLIP and T5.)
 
 The empty caption is the null condition of classifier-free guidance: it has only the start token.
 """

@@ -1,17 +1,14 @@
 """The stage `python train.py`: a text-to-video denoiser, in pixels or in an autoencoder's latents."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lite_sora.autoencoders import load_autoencoder
-from lite_sora.compute import known_peak, training_flops
+from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
 from lite_sora.evaluation.adherence import measure, report
 from lite_sora.pipeline import TextToVideo, assemble
@@ -21,13 +18,12 @@ from lite_sora.text.cached import cached_texts
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.training.clips import Clips
-from lite_sora.training.flags import TrainingError
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics, loss_by_time
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
-from lite_sora.training.parts import DenoiserSettings, model_config
+from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder
 from lite_sora.training.samples import sample_prompts, save_samples
 
 
@@ -45,10 +41,7 @@ class DenoiserStage(Stage):
             self.model = TextToVideo.from_pretrained(settings.resume)
             self.autoencoder = self.model.autoencoder
         else:
-            try:
-                self.autoencoder = load_autoencoder(settings.autoencoder)
-            except ValueError as error:
-                raise TrainingError(f"--autoencoder {settings.autoencoder}: {error}") from None
+            self.autoencoder = open_autoencoder(settings.autoencoder)
             self.config = model_config(settings, self.autoencoder)
 
     def default_folder(self) -> str:
@@ -66,25 +59,16 @@ class DenoiserStage(Stage):
 
     def build(self) -> TextToVideo:
         settings, clips = self.settings, self.real.clips
-        captions = [
-            clip.all_captions + (clip.original_captions if settings.original_captions else []) for clip in clips
-        ]
-        captions = list(chain.from_iterable(captions))
+        captions = self.real.all_captions()
         model = self.model if settings.resume else assemble(self.config, build_tokenizer(captions), self.autoencoder)
         model.config.training = asdict(settings)
         self.texts = None  # embeddings of captions by a frozen encoder
         if isinstance(model.text, PretrainedText):
             self.texts = cached_texts(model.text, captions, self.cache, self.processes)
-        self.count_compute(model)
+            model.text.release()  # its memory is for training; samples load it again
+        some = [clip.caption for clip in clips[:256]]
+        self.compute = StepCompute(model, some, settings.batch_size, settings.precision, self.processes)
         return model
-
-    def count_compute(self, model: TextToVideo) -> None:
-        """FLOPs and tokens of a step, for the metrics."""
-        settings, shape = self.settings, model.latent_shape()
-        words = model.text.tokenize([clip.caption for clip in self.real.clips[:256]]).shape[1]
-        self.flops = settings.batch_size * training_flops(model, shape, words)
-        self.tokens = settings.batch_size * math.prod(n // p for n, p in zip(shape[1:], settings.patch, strict=True))
-        self.peak = known_peak(self.processes.device, settings.precision)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return make_optimizers(self.model, matrices_on_tokens(self.model), self.settings)
@@ -102,9 +86,7 @@ class DenoiserStage(Stage):
         return {"loss": model(x, noise, t, text), "t": t}
 
     def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
-        rates = {"tokens_per_second": self.tokens / seconds, "flops_per_second": self.flops / seconds}
-        mfu = self.flops / seconds / (self.peak * self.processes.world) if self.peak else None
-        return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | rates | {"mfu": mfu}
+        return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | self.compute.rates(seconds)
 
     def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict:
         save_samples(folder, step, self.model, average, self.real, metrics)

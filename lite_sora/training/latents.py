@@ -19,7 +19,7 @@ from lite_sora.data.loading import to_model_range
 from lite_sora.data.video import ClipError
 from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
-from lite_sora.storage.tensors import Shards, digest, digest_of_weights
+from lite_sora.storage.tensors import Shards, digest
 
 CLIPS_AT_ONCE = 16  # that are read before they are encoded
 PIXELS_AT_ONCE = 2**22  # in one go through the autoencoder, roughly: 4 clips of 16 × 256 × 256
@@ -107,11 +107,7 @@ def _encode(
 
 def entry_names(videos: VideoDataset, autoencoder, kind: str) -> list[str]:
     """The cache name of each clip."""
-    state = dict(autoencoder.model.state_dict())
-    for name in ("scale", "shift"):  # diffusers' networks keep them elsewhere; ours have them in the state
-        if hasattr(autoencoder, name):
-            state[f"statistics/{name}"] = torch.as_tensor(getattr(autoencoder, name))
-    made_by = kind, digest_of_weights(state), autoencoder.model.config
+    made_by = kind, autoencoder.fingerprint()
     transform = videos.frames, videos.height, videos.width, videos.fps, videos.fixed
     return [
         digest(

@@ -18,7 +18,7 @@ from lite_sora.processes import OrderlyStop, Processes, join
 from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_taken, save_checkpoint
 from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
-from lite_sora.training.metrics import Metrics, plot_curves, postfix
+from lite_sora.training.metrics import Metrics, plot_curves, postfix, report_skipped
 from lite_sora.training.muon import make_optimizers
 from lite_sora.training.parallel import Parallel, choose_precision
 
@@ -169,8 +169,8 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 metrics.write(line)
             if bad_steps == MOST_BAD_STEPS:
                 raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; "
-                    "try a lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
+                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; try a "
+                    "lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
                 )
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 stage.save(folder, average)
@@ -204,18 +204,15 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 def finish(stage: Stage, folder: Path, step: int, average: nn.Module, metrics: Metrics | None) -> None:
     """Says what there is now, and what to do next."""
-    processes, settings = stage.processes, stage.settings
-    skipped = sorted(set(processes.gather_texts(sorted(stage.skipped))))
+    skipped = stage.processes.gather_texts(sorted(stage.skipped))
     if metrics:
         metrics.close()
-        if skipped:
-            (folder / "skipped.txt").write_text("\n".join(skipped) + "\n", encoding="utf-8")
-            print(f"{len(skipped)} clips could not be used (all: {folder}/skipped.txt):", *skipped[:5], sep="\n  ")
+        report_skipped(folder, skipped)
         curves = plot_curves(folder)
-        if step < settings.steps:
-            command = "train.py" if stage.name == "denoiser" else f"train.py {stage.name}"
-            print(f"stopped at step {step} of {settings.steps}, and saved; resume: python {command} --resume {folder}")
+        if step < stage.settings.steps:
+            command = f"python train.py {'' if stage.name == 'denoiser' else f'{stage.name} '}--resume {folder}"
+            print(f"stopped at step {step} of {stage.settings.steps}, and saved; resume: {command}")
         else:
             print(f"model: {folder}   curves: {curves}   samples: {folder}/samples/")
             stage.finish(folder, average)
-    processes.wait()
+    stage.processes.wait()

@@ -67,6 +67,13 @@ class Metrics:
             self.board.close()
 
 
+def report_skipped(folder: Path, reasons: list[str]) -> None:
+    """Says how many clips could not be used, and why; all of them are listed in skipped.txt."""
+    if reasons := sorted(set(reasons)):
+        (folder / "skipped.txt").write_text("\n".join(reasons) + "\n", encoding="utf-8")
+        print(f"{len(reasons)} clips could not be used (all: {folder}/skipped.txt):", *reasons[:5], sep="\n  ")
+
+
 def _tensorboard(folder: Path, step: int):
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.denoisers import DENOISERS, SIZES, find_denoiser
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
@@ -76,6 +77,14 @@ class DenoiserSettings(RunSettings):
             raise TrainingError(f"--original-captions is a fraction, 0 to 1, not {self.original_captions}")
         if len(self.patch) != 3:
             raise TrainingError("--patch takes three numbers: frames, height, width")
+
+
+def open_autoencoder(name: str):
+    """The autoencoder of --autoencoder. Raises TrainingError."""
+    try:
+        return load_autoencoder(name)
+    except ValueError as error:
+        raise TrainingError(f"--autoencoder {name}: {error}") from None
 
 
 def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:

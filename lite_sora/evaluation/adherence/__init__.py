@@ -2,21 +2,20 @@
 
     python -m lite_sora.evaluation.adherence --run runs/toy --clips 256
 
-For each combination of shape, colour and motion the model is asked for videos, and the toy world's judge, which has no
-learned part, reads them. Combinations that training showed and ones that it held out are counted apart. Beside it
-stands diversity: how much position, size and distance vary over videos of one prompt, as a share of how much they vary
-over real clips of it. A model that always draws the same video has a high adherence and a diversity near 0.
+The model makes videos for combinations of shape, colour and motion, and the toy world's judge, which has no learned
+part, reads them. Combinations that training showed and ones that it held out are counted apart, and so is diversity: a
+model that always draws the same video has a high adherence and a diversity near 0.
 """
 
 import math
-from collections import defaultdict
 
 import numpy as np
 from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
-from lite_sora.toy.judge import Seen, judge
-from lite_sora.toy.world import CORNERS, Corner, combinations, draw, prompt, random_scene
+from lite_sora.evaluation.adherence.diversity import diversity, facts_right
+from lite_sora.toy.judge import judge
+from lite_sora.toy.world import CORNERS, combinations, prompt
 
 FACTS = ("shape", "colour", "motion", "all")
 
@@ -25,16 +24,16 @@ def measure(model, corner: str = "default", clips: int = 128, batch: int = 32, s
     """Adherence on `clips` videos of seen and as many of held-out combinations. `options` go to `model.generate`.
 
     Returns {"seen": …, "held-out": …}, each with "clips" and, for shape, colour, motion and all three together,
-    {"accuracy", "low", "high"}: the share that is right and its 95 % confidence interval; and "diversity" (see there).
+    {"accuracy", "low", "high"}: the fraction that is right and its 95 % confidence interval; and "diversity".
     """
     result = {}
     for name, unseen in (("seen", False), ("held-out", True)):
         triples = combinations(CORNERS[corner], unseen)
         asked = [triples[i % len(triples)] for i in range(clips)]
         seen = [things for _, things in watch(model, asked, batch, seed, name, **options)]
-        right = np.array([_right(triple, things) for triple, things in zip(asked, seen, strict=True)])  # (clips, 4)
+        right = [facts_right(triple, things) for triple, things in zip(asked, seen, strict=True)]
         result[name] = {"clips": clips}
-        for fact, column in zip(FACTS, right.T, strict=True):
+        for fact, column in zip(FACTS, np.array(right).T, strict=True):
             low, high = wilson(int(column.sum()), clips)
             result[name][fact] = {"accuracy": float(column.mean()), "low": low, "high": high}
         if not unseen:
@@ -54,53 +53,12 @@ def watch(model, asked: list[tuple], batch: int, seed: int, name: str, **options
                 bar.update()
 
 
-def _right(asked: tuple[str, str, str], things: list[Seen]) -> list[bool]:
-    """Whether shape, colour, motion and all are right. The largest thing counts; a second one makes "all" wrong."""
-    if not things:
-        return [False] * 4
-    facts = [a == b for a, b in zip(asked, things[0].triple, strict=True)]
-    return [*facts, all(facts) and len(things) == 1]
-
-
 def wilson(right: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % confidence interval of a share (Wilson 1927)."""
+    """Wilson's 95 % confidence interval of a fraction (Wilson 1927)."""
     share = right / of
     centre = (share + z**2 / (2 * of)) / (1 + z**2 / of)
     half = z / (1 + z**2 / of) * math.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def diversity(asked: list[tuple], seen: list[list[Seen]], corner: Corner, seed: int = 0) -> dict[str, float]:
-    """Spread of position, size and distance over videos of one prompt, divided by that over real clips: 1 is ideal.
-
-    The spread is the standard deviation within prompts, pooled over prompts. Only videos with the right facts count.
-    NaN where no prompt has two such videos.
-    """
-    real = []
-    for index, triple in enumerate(asked):
-        scene = random_scene(np.random.default_rng([seed, 17, index]), corner, triple=triple)
-        real.append(judge(draw(scene, side=32)))
-    shares = {}
-    for name, measured in {
-        "position": lambda thing: thing.start,
-        "size": lambda thing: (thing.size,),
-        "distance": lambda thing: (thing.distance,),
-    }.items():
-        spread, of_real = (_spread_within(asked, things, measured) for things in (seen, real))
-        shares[name] = spread / of_real if of_real else math.nan
-    return shares
-
-
-def _spread_within(asked: list[tuple], seen: list[list[Seen]], measured) -> float:
-    groups = defaultdict(list)
-    for triple, things in zip(asked, seen, strict=True):
-        if all(_right(triple, things)):
-            groups[triple].append(measured(things[0]))
-    groups = [np.array(values) for values in groups.values() if len(values) > 1]  # each (videos, numbers)
-    if not groups:
-        return math.nan
-    squares = sum(((values - values.mean(0)) ** 2).sum(0) for values in groups)  # (numbers,)
-    return float(np.sqrt((squares / sum(len(values) - 1 for values in groups)).mean()))
 
 
 def report(result: dict) -> str:
