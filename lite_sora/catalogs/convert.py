@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from lite_sora.catalogs.files import find_video, leaves
 from lite_sora.catalogs.rows import Entry
 from lite_sora.catalogs.values import CatalogError, Unusable
+from lite_sora.catalogs.videos import find_video, leaves
 from lite_sora.data.clip import Clip, write_manifest
 
 SHOWN = 3  # rejected rows of each reason that are printed; all of them are in the side file

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from lite_sora.catalogs.files import SUFFIXES, walk
 from lite_sora.catalogs.rows import Entry, entries
 from lite_sora.catalogs.values import CatalogError, Unusable, seconds, split_name
+from lite_sora.catalogs.videos import SUFFIXES, walk
 from lite_sora.data.clip import Clip
 
 LONGEST_TEXT = 2**20  # bytes of a .txt or .json beside a video

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from lite_sora.catalogs.files import walk
 from lite_sora.catalogs.rows import LONGEST_FIELD, Entry, csv_rows, entries
 from lite_sora.catalogs.values import Unusable, literal_list, numbers, span, split_of_file, text, youtube_id
+from lite_sora.catalogs.videos import walk
 from lite_sora.data.clip import Clip
 
 SCORES = ("matching_score", "desirable_filtering", "shot_boundary_detection")

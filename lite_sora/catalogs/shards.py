@@ -13,10 +13,10 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from lite_sora.catalogs.files import SUFFIXES, leaves
 from lite_sora.catalogs.folder import LONGEST_TEXT, described
 from lite_sora.catalogs.rows import Entry, entries, progress
 from lite_sora.catalogs.values import CatalogError, Unusable
+from lite_sora.catalogs.videos import SUFFIXES, leaves
 from lite_sora.data.clip import Clip
 
 

@@ -13,16 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from lite_sora.curation.footage import MOST, RATE, Footage, Reader
-from lite_sora.curation.operators import OPERATORS, SPLITTERS, jsonable
-from lite_sora.curation.processes import in_processes
+from lite_sora.curation.operators import MODELS, OPERATORS, SPLITTERS, jsonable, model_scores
 from lite_sora.curation.recipe import Recipe, Step
 from lite_sora.curation.splitting import pieces
-from lite_sora.curation.store import Store, digest
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError
+from lite_sora.storage.files import version_of
+from lite_sora.storage.journal import Journal, digest
+from lite_sora.workers import in_processes
 
 VERSION = 1  # of all formulas: raise it with every change, so that nothing old is taken for new
 GROUP = 4096  # clips, and about as many pieces, that are held at a time: it pays to start processes for so many
@@ -50,14 +52,15 @@ class Job:
 
 
 def annotate(
-    clips: Iterable[Clip], recipe: Recipe, folder: Path, store: Store, workers: int, bar: tqdm
+    clips: Iterable[Clip], recipe: Recipe, folder: Path, journal: Journal, workers: int, device: str, bar: tqdm
 ) -> Iterator[Row]:
     """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and yields a row for each, in order.
 
-    Nothing that the store has is measured again. With `workers` 0 everything happens in this process."""
+    What the journal contains is not measured again. Frames are decoded and measured by `workers` processes (0: by this
+    one); models run in this one, on `device`."""
     clips, levels = iter(clips), recipe.levels()
     while waiting := deque(Row(clip) for clip in islice(clips, GROUP)):
-        _measure(waiting, levels[0], folder, store, workers, bar)
+        _measure(waiting, levels[0], folder, journal, workers, device, bar)
         while waiting:
             group, size = [], 0
             while waiting and size < GROUP:
@@ -68,13 +71,13 @@ def annotate(
             for steps in levels[1:]:
                 level = [piece for row in level for piece in row.pieces]
                 bar.total += len(level)
-                _measure(level, steps, folder, store, workers, bar)
+                _measure(level, steps, folder, journal, workers, device, bar)
                 for row in level:
                     _split(row, steps)
             yield from group
 
 
-def share_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
+def fraction_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
     """The clips that one of `world` processes measures: all clips of a file go to the same one."""
     return (clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank)
 
@@ -87,47 +90,58 @@ def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
         row.pieces = [Row(clip) for clip in cut]
 
 
-def _measure(rows: Iterable[Row], steps: list[tuple[int, Step]], folder: Path, store: Store, workers: int, bar: tqdm):
-    """Fills in values, stats and what is broken, of all rows by steps (place in the recipe, step)."""
+def _measure(
+    rows: Iterable[Row],
+    steps: list[tuple[int, Step]],
+    folder: Path,
+    journal: Journal,
+    workers: int,
+    device: str,
+    bar: tqdm,
+) -> None:
+    """Fills in values, stats and what is broken, of all rows by steps (index in the recipe, step)."""
     versions: dict[str, tuple] = {}
     pending: list[tuple[Row, list[str]]] = []
     for row in rows:
         if row.clip.video not in versions:
             versions[row.clip.video] = version_of(folder / row.clip.video)
         keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
-        if _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
+        if _fill(row, steps, keys, {key: journal.get(row.clip.id, key) for key in keys}):
             bar.update()
         else:
             pending.append((row, keys))
-    groups = _groups(pending)
-    tasks = [
-        (
-            folder / group[0][0].clip.video,
-            [
-                Job(row.clip, [step for _, step in steps], [store.get(row.clip.id, key) for key in keys[1:]])
-                for row, keys in group
-            ],
-        )
-        for group in groups
-    ]
+    groups, tasks = _groups(pending), []
+    for group in groups:
+        jobs = [
+            Job(row.clip, [step for _, step in steps], [journal.get(row.clip.id, key) for key in keys[1:]])
+            for row, keys in group
+        ]
+        tasks.append((folder / group[0][0].clip.video, jobs))
     for index, results, crashed in in_processes(measure_together, tasks, workers):
+        _score(tasks[index][1], results, device)
         for (row, keys), values in zip(groups[index], results, strict=True):
             found = dict(zip(keys, values, strict=False))  # a broken clip has only the first
             if not crashed:
-                store.add(
-                    row.clip.id, {key: value for key, value in found.items() if store.get(row.clip.id, key) != value}
-                )
+                new = {key: value for key, value in found.items() if journal.get(row.clip.id, key) != value}
+                journal.add(row.clip.id, new)
             _fill(row, steps, keys, found)
             bar.update()
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that has taken its place."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, int(status.st_mtime)
+def _score(jobs: list[Job], results: list[list[dict]], device: str) -> None:
+    """Replaces the frames that `measure_together` picked for a model by the model's score, all clips in one batch."""
+    for number, step in enumerate(jobs[0].steps, 1):
+        if step.name in MODELS:
+            picked = [
+                (values[number], job.clip.caption)
+                for job, values in zip(jobs, results, strict=True)
+                if len(values) > number and isinstance(values[number]["value"], np.ndarray)
+            ]
+            if picked:
+                clips, captions = [value["value"] for value, _ in picked], [caption for _, caption in picked]
+                scores = model_scores(step.name, step.measured, clips, captions, device)
+                for (value, _), score in zip(picked, scores, strict=True):
+                    value["value"] = jsonable(score)
 
 
 def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
@@ -180,7 +194,8 @@ def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[s
 
 
 def measure_together(path: Path, jobs: list[Job]) -> list[list[dict]]:
-    """For each clip of one file, [facts, {"value": …} of each step], or [{"broken": reason}]."""
+    """For each clip of one file, [facts, {"value": …} of each step], or [{"broken": reason}]. The value of a step with
+    a model is the frames that the model will see."""
     try:
         reader = Reader(path)
     except ClipError as error:
@@ -206,7 +221,7 @@ def _values(footage: Footage | ClipError, job: Job) -> list[dict]:
         for step, known in zip(job.steps, job.known, strict=True):
             if known is None:
                 value = OPERATORS[step.name].measure(footage, **step.measured)
-                values.append({"value": jsonable(value)})
+                values.append({"value": value if step.name in MODELS else jsonable(value)})
             else:
                 values.append(known)
             if step.name == "border_crop":

@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 from PIL import Image
 
-from lite_sora.curation.quality import luma
+from lite_sora.curation.picture import luma
 
 SIDE, LOW = 32, 8  # a frame is shrunk to 32×32, of whose frequencies the lowest 8×8 are looked at
 BANDS = 4  # of 16 bits each

@@ -6,7 +6,7 @@ frame rate (optical flow in pixels per frame, the usual score, has not).
 
 import numpy as np
 
-from lite_sora.curation.quality import small_grey
+from lite_sora.curation.picture import small_grey
 
 STILL, WILD = 0.005, 0.5  # diagonals per second: below, a slide show; above, the picture is crossed in two seconds
 SHAKY = 0.2  # as when each compared frame is off by about 1 % of the diagonal, this way or that

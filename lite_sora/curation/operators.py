@@ -6,7 +6,6 @@ end, stand the settings that are applied to the measured value, with their defau
 for no limit). Data-Juicer's operators of the same meaning are translated in data_juicer.py.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from lite_sora.curation import motion as motions
-from lite_sora.curation import overlay, quality, similarity, splitting
+from lite_sora.curation import overlay, picture, similarity, splitting
 from lite_sora.curation.duplicates import perceptual_hash
 from lite_sora.curation.footage import Footage
+from lite_sora.storage.hub import ModelError
 
 # ---------------------------------------------------------------- from the header and the packets
 
@@ -74,21 +74,21 @@ def bits_per_pixel(footage: Footage) -> float:
 
 def border_crop(footage: Footage) -> list[float]:
     """Black bars: [left, top, right, bottom] of the picture inside them, as shares of width and height, kept as
-    stats["crop"]; see `quality.borders`. Whatever follows in the recipe is measured inside. What is kept or dropped is
+    stats["crop"]; see `picture.borders`. Whatever follows in the recipe is measured inside. What is kept or dropped is
     decided by the share of the area that is left. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
     footage.crop = None
-    footage.crop = [round(float(side), 4) for side in quality.borders(footage.frames)]
+    footage.crop = [round(float(side), 4) for side in picture.borders(footage.frames)]
     return footage.crop
 
 
 def luminance(footage: Footage) -> float:
-    """Mean luma, 0 to 255; see `quality.luminance`. Default: 20 to 200."""
-    return quality.luminance(footage.pick(8))
+    """Mean luma, 0 to 255; see `picture.luminance`. Default: 20 to 200."""
+    return picture.luminance(footage.pick(8))
 
 
 def blur(footage: Footage) -> float:
-    """Variance of the Laplacian, high where the picture is sharp; see `quality.blur`. Default: at least 100."""
-    return quality.blur(footage.pick(5))
+    """Variance of the Laplacian, high where the picture is sharp; see `picture.blur`. Default: at least 100."""
+    return picture.blur(footage.pick(5))
 
 
 def motion(footage: Footage) -> float:
@@ -112,15 +112,18 @@ def watermark(footage: Footage) -> float:
     return overlay.watermark(footage.frames)
 
 
-# ---------------------------------------------------------------- with models (a folder or a hub id; loaded when used)
+# ---------------------------------------------------------------- with models (a folder or a hub id)
+
+# A function here picks the frames that the model sees; `model_scores` then has the model score them. So the frames are
+# decoded in many processes, and the model is loaded in one.
 
 
-def text_similarity(footage: Footage, model: str = "openai/clip-vit-base-patch32", frames: int = 3) -> float | None:
+def text_similarity(
+    footage: Footage, model: str = "openai/clip-vit-base-patch32", frames: int = 3
+) -> np.ndarray | None:
     """Cosine of CLIP's embeddings of the caption and of frames, their mean; see `similarity.FrameTextSimilarity`.
     Default: at least 0.1, as in Data-Juicer's video_frames_text_similarity_filter. Drops clips without a caption."""
-    if not footage.clip.caption.strip():
-        return None
-    return _loaded(similarity.FrameTextSimilarity, model).score(footage.pick(frames), footage.clip.caption)
+    return footage.pick(frames) if footage.clip.caption.strip() else None
 
 
 def aesthetics(
@@ -128,25 +131,38 @@ def aesthetics(
     model: str = "openai/clip-vit-large-patch14",
     head: str = "sac+logos+ava1-l14-linearMSE.pth",
     frames: int = 3,
-) -> float:
+) -> np.ndarray:
     """LAION's aesthetic score, 1 to 10: CLIP and a linear head, which is a file; see `similarity.Aesthetics`. Default:
     at least 4, as in Data-Juicer's video_aesthetics_filter, where it is divided by 10."""
-    return _loaded(similarity.Aesthetics, model, head).score(footage.pick(frames))
+    return footage.pick(frames)
 
 
-def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames: int = 3) -> float:
+def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames: int = 3) -> np.ndarray:
     """Probability that a frame is not safe for work, its mean over frames; see `similarity.NotSafe`. Default: at most
     0.5, as in Data-Juicer's video_nsfw_filter."""
-    return _loaded(similarity.NotSafe, model).score(footage.pick(frames))
+    return footage.pick(frames)
+
+
+MODELS = {"text_similarity": "FrameTextSimilarity", "aesthetics": "Aesthetics", "nsfw": "NotSafe"}
+
+
+def model_scores(
+    name: str, settings: dict[str, Any], clips: list[np.ndarray], captions: list[str], device: str
+) -> list[float]:
+    """The scores that an operator's model gives to the frames of several clips, uint8 (T, H, W, 3) each. Raises
+    ModelError for a model that cannot be used."""
+    try:
+        files = [value for key, value in settings.items() if key != "frames"]
+        return _loaded(getattr(similarity, MODELS[name]), *files, device).score(clips, captions)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        raise ModelError(f"{name}: out of memory on {device}; free some of it, or choose --device cpu") from None
 
 
 @lru_cache(4)
 def _loaded(kind: type, *names: str):
-    """A model, once in each process, on this process's GPU if there is one."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    return kind(*names, device=f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu")
+    return kind(*names)
 
 
 # ---------------------------------------------------------------- duplicates
@@ -198,8 +214,8 @@ FILTERS = {
     "fps": _filter(fps, min=16.0),
     "bits_per_pixel": _filter(bits_per_pixel, min=0.02),
     "border_crop": _filter(border_crop, min=0.6),
-    "luminance": _filter(luminance, min=quality.DARK, max=quality.BRIGHT),
-    "blur": _filter(blur, min=quality.BLURRED),
+    "luminance": _filter(luminance, min=picture.DARK, max=picture.BRIGHT),
+    "blur": _filter(blur, min=picture.BLURRED),
     "motion": _filter(motion, min=motions.STILL, max=motions.WILD),
     "jitter": _filter(jitter, max=motions.SHAKY),
     "text_area": _filter(text_area, max=overlay.TEXT),

@@ -6,7 +6,7 @@ each docstring says what is missed, and a recipe that must be sure should ask a 
 
 import numpy as np
 
-from lite_sora.curation.quality import small_grey
+from lite_sora.curation.picture import small_grey
 
 SHORT_SIDE = 256  # pixels at which frames are looked at: give that or more, or small text is lost
 

@@ -15,8 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lite_sora.curation.data_juicer import ONLY, OTHERWISE, TRANSLATIONS, VALUES, WITHOUT_EFFECT
 from lite_sora.curation.operators import OPERATORS, SPLITTERS
+from lite_sora.curation.translations import ONLY, OTHERWISE, TRANSLATIONS, VALUES, WITHOUT_EFFECT
 
 # What some settings are limited to, whatever the operator.
 DETECTORS = ("content", "adaptive")
@@ -77,14 +77,17 @@ def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         raise RecipeError(f"{name}: neither a file nor a recipe that ships with lite_sora ({known})")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file in UTF-8") from None
     if path.suffix == ".json":
         text = text.replace("\t", " ")  # JSON may be indented with tabs, which YAML forbids
     try:
         root = yaml.compose(text, yaml.SafeLoader)  # a tree of nodes that know their lines
         constructor = yaml.SafeLoader("")
         whole = constructor.construct_document(root) if root else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if isinstance(whole, dict) and "process" in whole:  # Data-Juicer's
         root = next(value for key, value in root.value if key.value == "process")

@@ -17,8 +17,8 @@ from lite_sora.curation.annotate import Row
 from lite_sora.curation.duplicates import near, same
 from lite_sora.curation.operators import DUPLICATES, FILTERS, SPLITTERS, reason_to_drop
 from lite_sora.curation.recipe import Recipe, Step
-from lite_sora.curation.store import scratch
 from lite_sora.data.clip import Clip, read_manifest, write_manifest
+from lite_sora.storage.journal import scratch
 
 READABLE = "readable"
 

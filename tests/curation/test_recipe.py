@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from lite_sora.curation.data_juicer import TRANSLATIONS
 from lite_sora.curation.operators import FILTERS, OPERATORS, SPLITTERS
 from lite_sora.curation.recipe import SHIPPED, RecipeError, Step, read_recipe
+from lite_sora.curation.translations import TRANSLATIONS
 
 
 def written(tmp_path, text: str, name: str = "recipe.yaml") -> str:
@@ -169,3 +169,12 @@ def test_docstrings_say_the_defaults(name):
     assert OPERATORS[name].measure.__name__ == name
     assert not (OPERATORS[name].measured.keys() & OPERATORS[name].applied.keys())
     assert name not in SPLITTERS or OPERATORS[name].applied == {"keep_original": False}
+
+
+def test_a_recipe_that_is_not_text(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("- duration # für kurze".encode("latin-1"))
+    with pytest.raises(RecipeError, match="latin.yaml: not a text file in UTF-8"):
+        read_recipe(str(tmp_path / "latin.yaml"))
+    (tmp_path / "date.yaml").write_text("- duration: {min: 2024-13-45}")
+    with pytest.raises(RecipeError, match="date.yaml: not YAML"):
+        read_recipe(str(tmp_path / "date.yaml"))
