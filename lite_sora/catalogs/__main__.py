@@ -21,6 +21,7 @@ from lite_sora.catalogs import (
 from lite_sora.catalogs.convert import Source, check_inputs, convert
 from lite_sora.catalogs.values import CatalogError
 from lite_sora.data.clip import ManifestError
+from lite_sora.storage.files import FolderError, make_folder
 
 NAMES = ["videoinstruct-100k", "panda-70m", "youku-mplug", "msr-vtt", "shot2story", "internvid", "webvid-10m"]
 NAMES += ["folder", "data-juicer", "lite-sora", "to-data-juicer"]
@@ -95,6 +96,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     try:
+        make_folder(options.out.parent, f"--out {options.out}")
         check_inputs(options.annotations, options.out)
         if options.name == "folder":
             shards.check_names([path for path in options.annotations if not path.is_dir()])
@@ -105,7 +107,7 @@ def main() -> None:
                 print(f"{windows} are windows of longer files, of which Data-Juicer will see the whole: cut them first")
             return
         report = convert((source(options, path) for path in options.annotations), options.out, options.limit)
-    except (CatalogError, ManifestError, OSError) as error:
+    except (CatalogError, FolderError, ManifestError, OSError) as error:
         sys.exit(str(error))
     if not report.clips:
         print(*list(report.lines(options.out))[1:], sep="\n", file=sys.stderr)

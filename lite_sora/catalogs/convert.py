@@ -17,6 +17,7 @@ from lite_sora.catalogs.rows import Entry
 from lite_sora.catalogs.values import CatalogError, Unusable
 from lite_sora.catalogs.videos import find_video, leaves
 from lite_sora.data.clip import Clip, write_manifest
+from lite_sora.storage.files import write_whole
 
 SHOWN = 3  # rejected rows of each reason that are printed; all of them are in the side file
 
@@ -58,19 +59,17 @@ def convert(sources: Iterable[Source], out: Path, limit: int | None = None) -> R
     """Writes the manifest `out`, and beside it NAME.rejected.jsonl with {"where", "reason", "detail", "row"} for every
     row that could not be used. Needs no more memory for ten million rows than for ten, if the sources do not."""
     report = Report()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    side, part = side_file(out), out.with_suffix(".rejected.jsonl.part")
-    try:
+
+    def write_both(part: Path) -> None:
         with part.open("w", encoding="utf-8", errors="backslashreplace") as lines:
             clips = islice(_usable(sources, str(out.parent.resolve()), report, lines), limit)
             first = next(clips, None)
             if first is not None:
                 report.clips = write_manifest(out, chain([first], clips))
-        side.unlink(missing_ok=True)  # an earlier run's
-        if report.rejected:
-            os.replace(part, side)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(side_file(out), write_both)
+    if not report.rejected:
+        side_file(out).unlink()
     return report
 
 

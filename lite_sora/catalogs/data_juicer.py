@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from lite_sora.catalogs.rows import Entry, entries, jsonl_rows
 from lite_sora.catalogs.values import Unusable, digest, seconds, split_name
 from lite_sora.data.clip import Clip, read_manifest
+from lite_sora.storage.files import write_whole
 
 VIDEO, END = "<__dj__video>", "<|__dj__eoc|>"
 OTHER_TOKENS = ("<__dj__image>", "<__dj__audio>")
@@ -95,15 +96,18 @@ def _stats(row: dict, place: int, count: int) -> dict:
 def write(manifest: Path, out: Path) -> tuple[int, int]:
     """Writes a manifest as Data-Juicer's JSONL, and returns how many samples, and how many of them are windows (start,
     end) of a longer file: of those Data-Juicer would see the whole. The file appears whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part, samples, windows = out.with_name(out.name + ".part"), 0, 0
+    samples = windows = 0
     prefix = os.path.relpath(manifest.parent.resolve(), out.parent.resolve())
-    with part.open("w", encoding="utf-8") as lines:
-        for clip in read_manifest(manifest, allow_outside=True):  # no video is opened here
-            windows += clip.start is not None or clip.end is not None
-            samples += 1
-            lines.write(json.dumps(_sample(clip, prefix), ensure_ascii=False) + "\n")
-    os.replace(part, out)
+
+    def write_samples(part: Path) -> None:
+        nonlocal samples, windows
+        with part.open("w", encoding="utf-8") as lines:
+            for clip in read_manifest(manifest, allow_outside=True):  # no video is opened here
+                windows += clip.start is not None or clip.end is not None
+                samples += 1
+                lines.write(json.dumps(_sample(clip, prefix), ensure_ascii=False) + "\n")
+
+    write_whole(out, write_samples)
     return samples, windows
 
 

@@ -4,12 +4,10 @@ A manifest points to files, so the videos are taken out, into a folder named lik
 lies there already, whole, is not taken out again: an interrupted run goes on where it was.
 """
 
-import os
 import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +16,7 @@ from lite_sora.catalogs.rows import Entry, entries, progress
 from lite_sora.catalogs.values import CatalogError, Unusable
 from lite_sora.catalogs.videos import SUFFIXES, leaves
 from lite_sora.data.clip import Clip
+from lite_sora.storage.files import write_whole
 
 
 def read(path: Path, home: Path, language: str | None = None, split: str | None = None) -> Iterator[Entry]:
@@ -115,18 +114,17 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> Non
     """Writes a member to `target`, whole or not at all."""
     if target.is_file() and target.stat().st_size == member.size:
         return
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(target.parent).free < member.size:
-            raise CatalogError(f"{target}: no room for {member.size} bytes")
+
+    def write(part: Path) -> None:
         with part.open("wb") as file:
             shutil.copyfileobj(tar.extractfile(member), file)
         if part.stat().st_size != member.size:
             raise tarfile.ReadError("too short")
-        os.replace(part, target)
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(target.parent).free < member.size:
+            raise CatalogError(f"{target}: no room for {member.size} bytes")
+        write_whole(target, write)
     except (OSError, tarfile.TarError) as error:  # also a name that is too long, or a file where a folder should be
         raise Unusable("a member that cannot be taken out", f"{member.name}: {error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ import numpy as np
 
 from lite_sora.curation.motion import velocity
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, Packets, VideoInfo, probe, read_frames, read_packets
+from lite_sora.data.containers import ClipError, Packets, read_packets
+from lite_sora.data.video import VideoInfo, probe, read_frames
 
 SHORT_SIDE = 256  # pixels: larger pictures are measured at this size, so that numbers do not depend on the size
 RATE = 8.0  # frames a second that are looked at

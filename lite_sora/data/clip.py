@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from lite_sora.storage.files import write_whole
+
 
 class ManifestError(ValueError):
     """A manifest that cannot be used; the message names the file and the row."""
@@ -137,9 +139,10 @@ def check_out(manifest: Path, out: Path) -> None:
 
 def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
     """Writes clips to a JSONL file, without empty keys, and returns how many; it appears whole or not at all."""
-    path = Path(path)
-    part, count = path.with_name(path.name + ".part"), 0
-    try:
+    count = 0
+
+    def write(part: Path) -> None:
+        nonlocal count
         with part.open("w", encoding="utf-8") as lines:
             for clip in clips:
                 count += 1
@@ -147,7 +150,6 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             lines.flush()
             os.fsync(lines.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(Path(path), write)
     return count

@@ -9,7 +9,8 @@ from PIL import Image
 from lite_sora.captioning.frames import SAMPLINGS, FrameChoice, choose_times, read_chosen, read_clips
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, read_frames, read_packets, write_video
+from lite_sora.data.containers import ClipError, read_packets
+from lite_sora.data.video import read_frames, write_video
 
 FPS = 16
 

@@ -557,6 +557,8 @@ def test_the_annotations_are_not_overwritten(monkeypatch, tmp_path):
         run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl")
     with pytest.raises(SystemExit, match=r"b\.jsonl: there is no such file"):
         run(monkeypatch, "internvid", tmp_path / "b.jsonl", out=tmp_path / "manifest.jsonl")
+    with pytest.raises(SystemExit, match=r"^--out .*: the folder .*/a\.jsonl cannot be made"):
+        run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl/manifest.jsonl")
 
 
 def test_several_files_make_one_manifest(monkeypatch, tmp_path):

@@ -8,7 +8,8 @@ from lite_sora.curation import footage as module
 from lite_sora.curation.footage import MOST, Footage, Reader
 from lite_sora.curation.operators import OPERATORS
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, probe, read_packets, write_gif, write_video
+from lite_sora.data.containers import ClipError, read_packets
+from lite_sora.data.video import probe, write_gif, write_video
 
 
 @pytest.fixture(scope="module")
