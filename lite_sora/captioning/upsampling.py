@@ -18,7 +18,8 @@ from lite_sora.captioning.language import LanguageModel
 from lite_sora.captioning.prompts import fill, read_prompt
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.seeds import seed_of
-from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, captions, random_scene, random_thing
+from lite_sora.toy.sentences import captions
+from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, random_scene, random_thing
 
 # ---------------------------------------------------------------- with a language model
 

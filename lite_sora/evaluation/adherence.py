@@ -22,7 +22,8 @@ from lite_sora.diffusion.samplers import SAMPLERS
 from lite_sora.load import VideoModel, load_model, options_of
 from lite_sora.processes import default_device
 from lite_sora.toy.judge import Seen, judge
-from lite_sora.toy.world import CORNERS, Corner, combinations, draw, prompt, random_scene
+from lite_sora.toy.sentences import prompt
+from lite_sora.toy.world import CORNERS, Corner, combinations, draw, random_scene
 
 FACTS = ("shape", "colour", "motion", "all")
 

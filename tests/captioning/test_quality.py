@@ -5,7 +5,8 @@ import pytest
 
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.quality import badness, marks, repeated_fraction, usable, whole_sentences
-from lite_sora.toy.world import captions, random_scene
+from lite_sora.toy.sentences import captions
+from lite_sora.toy.world import random_scene
 
 GOOD = [
     "A red circle moves to the left.",

@@ -8,8 +8,8 @@ from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
 from lite_sora.data.clip import Clip, write_manifest
-from lite_sora.toy.sentences import read_caption
-from lite_sora.toy.world import CORNERS, Corner, captions, combinations, prompt, random_scene
+from lite_sora.toy.sentences import captions, prompt, read_caption
+from lite_sora.toy.world import CORNERS, Corner, combinations, random_scene
 
 # ---------------------------------------------------------------- the toy world
 
