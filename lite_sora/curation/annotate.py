@@ -1,8 +1,8 @@
-"""The first step of curation: measures clips by everything that a recipe asks for, and keeps it in a `Store`.
+"""The first step of curation: measures clips by all steps of a recipe, and keeps the values in a `Journal`.
 
-Splitting happens on the way: what comes after a splitter in the recipe is measured on the pieces. Clips that lie close
-together in one file are measured in one go, by as many processes as are wanted. A manifest is taken a group of clips
-at a time, so that its length does not matter.
+Splitting is part of it: steps after a splitter in the recipe are measured on the pieces. Clips that are close together
+in one file are measured in one task, and tasks are spread over processes. A manifest is read a group of clips at a
+time, so that its length does not matter.
 """
 
 import zlib
@@ -26,25 +26,25 @@ from lite_sora.storage.files import version_of
 from lite_sora.storage.journal import Journal, digest
 from lite_sora.workers import in_processes
 
-VERSION = 1  # of all formulas: raise it with every change, so that nothing old is taken for new
-GROUP = 4096  # clips, and about as many pieces, that are held at a time: it pays to start processes for so many
+VERSION = 1  # of all formulas: raise it with every change, so that old values are not used
+GROUP = 4096  # clips, and about as many pieces, that are held at a time: enough to make starting processes pay
 TOGETHER = 2 * MOST  # sampled frames of one file that a process holds at a time
 FACTS = ("duration", "width", "height", "fps")
 
 
 @dataclass
 class Row:
-    """A clip and what is known of it."""
+    """A clip and what is known about it."""
 
     clip: Clip  # with everything that was measured in its stats
-    values: dict[int, Any] = field(default_factory=dict)  # a step's place in the recipe → what it measured
+    values: dict[int, Any] = field(default_factory=dict)  # a step's index in the recipe → what it measured
     broken: str | None = None  # why the clip cannot be used
     pieces: list["Row"] = field(default_factory=list)  # what the next splitter makes of it
 
 
 @dataclass
 class Job:
-    """One clip, and the steps to measure it by. None stands for what is not known yet."""
+    """One clip, and the steps to measure it by. `known` has None for values that are not known yet."""
 
     clip: Clip
     steps: list[Step]
@@ -54,9 +54,9 @@ class Job:
 def annotate(
     clips: Iterable[Clip], recipe: Recipe, folder: Path, journal: Journal, workers: int, device: str, bar: tqdm
 ) -> Iterator[Row]:
-    """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and yields a row for each, in order.
+    """Measures clips, whose videos are in `folder`, by all steps of the recipe, and yields a row for each, in order.
 
-    What the journal contains is not measured again. Frames are decoded and measured by `workers` processes (0: by this
+    Values in the journal are not measured again. Frames are decoded and measured by `workers` processes (0: by this
     one); models run in this one, on `device`."""
     clips, levels = iter(clips), recipe.levels()
     while waiting := deque(Row(clip) for clip in islice(clips, GROUP)):
@@ -83,10 +83,10 @@ def fraction_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
 
 
 def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
-    """Makes pieces of a clip, if the last of the steps by which it was measured is a splitter."""
+    """Cuts a clip into pieces, if the last step that measured it is a splitter."""
     if steps and steps[-1][1].name in SPLITTERS and not row.broken:
-        place, step = steps[-1]
-        cut = pieces(row.clip, row.clip.stats["duration"], row.values[place], **step.applied)
+        index, step = steps[-1]
+        cut = pieces(row.clip, row.clip.stats["duration"], row.values[index], **step.applied)
         row.pieces = [Row(clip) for clip in cut]
 
 
@@ -145,7 +145,7 @@ def _score(jobs: list[Job], results: list[list[dict]], device: str) -> None:
 
 
 def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
-    """Digests of what the header's facts, and then each step's value, depend on."""
+    """Digests of everything that the header's facts, and then each step's value, depend on."""
     inside = clip.stats.get("crop")
     base = (VERSION, clip.video, version, clip.start, clip.end)
     keys = [digest(*base)]
@@ -153,23 +153,23 @@ def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
         caption = clip.caption if OPERATORS[step.name].reads_caption else None
         keys.append(digest(*base, inside, step.name, step.measured, caption))
         if step.name == "border_crop":
-            inside = keys[-1]  # what follows is measured inside of what this one finds
+            inside = keys[-1]  # later steps are measured inside this step's crop
     return keys
 
 
 def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[str, Any]) -> bool:
-    """Takes over what was found under the keys, and says whether that is everything."""
+    """Fills a row with the values under its keys; returns whether none is missing."""
     facts = found.get(keys[0])
     if facts and "broken" in facts:
         row.broken = facts["broken"]
         return True
     if not facts or any(found.get(key) is None for key in keys[1:]):
         return False
-    row.values = {place: found[key]["value"] for (place, _), key in zip(steps, keys[1:], strict=True)}
+    row.values = {index: found[key]["value"] for (index, _), key in zip(steps, keys[1:], strict=True)}
     stats = dict(row.clip.stats) | facts
-    for place, step in steps:
+    for index, step in steps:
         if step.name not in SPLITTERS:
-            stats["crop" if step.name == "border_crop" else step.name] = row.values[place]
+            stats["crop" if step.name == "border_crop" else step.name] = row.values[index]
     row.clip = replace(row.clip, stats=stats)
     return True
 
@@ -183,7 +183,7 @@ def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[s
         clip = item[0].clip
         window = clip.video, clip.start, clip.end
         length = MOST if clip.end is None else min(MOST, int((clip.end - (clip.start or 0.0)) * RATE) + 1)
-        if window != last:  # else it shares the frames of the one before it
+        if window != last:  # else it shares the frames of the clip before it
             size += length
         if last is None or clip.video != last[0] or (window != last and size > TOGETHER):
             groups.append([])

@@ -1,9 +1,9 @@
-"""The operators of a recipe. Each measures a number (or a signature, or cuts) of a clip; what follows from it is
+"""The operators of a recipe. Each measures a number (or a signature, or cuts) of a clip. Which clips are dropped is
 decided later, from the number, so that a threshold can change without measuring again.
 
-A function's parameters after `footage` are the settings that change what is measured. Beside them, in the tables at the
-end, stand the settings that are applied to the measured value, with their defaults: `min` and `max` for a filter (null
-for no limit). Data-Juicer's operators of the same meaning are translated in data_juicer.py.
+A function's parameters after `footage` are the settings that change what is measured. The settings that are applied to
+the measured value are in the tables at the end, with their defaults: `min` and `max` for a filter (null for no limit).
+Data-Juicer's operators with the same meaning are translated in translations.py.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ from lite_sora.storage.hub import ModelError
 
 
 def integrity(footage: Footage) -> int:
-    """Frames that were sampled and decoded, up to the clip's last: a file that breaks off or cannot be decoded is
-    dropped with its reason. Without this operator a clip that no other operator has to decode is trusted. Damage that
-    the codec conceals is not noticed. Default: at least 1."""
+    """Number of sampled frames that could be decoded: a file that breaks off or cannot be decoded is dropped with its
+    reason. Without this operator, clips that no other operator decodes are not checked. Damage that the codec conceals
+    is not noticed. Default: at least 1."""
     return len(footage.frames)
 
 
@@ -57,7 +57,7 @@ def aspect_ratio(footage: Footage) -> float:
 
 
 def fps(footage: Footage) -> float:
-    """Frames a second, as the header says on average. Default: at least 16, as in Open-Sora 2.0 (2503.09642)."""
+    """Frames a second, the average in the header. Default: at least 16, as in Open-Sora 2.0 (2503.09642)."""
     return footage.info.fps
 
 
@@ -73,9 +73,9 @@ def bits_per_pixel(footage: Footage) -> float:
 
 
 def border_crop(footage: Footage) -> list[float]:
-    """Black bars: [left, top, right, bottom] of the picture inside them, as shares of width and height, kept as
-    stats["crop"]; see `picture.borders`. Whatever follows in the recipe is measured inside. What is kept or dropped is
-    decided by the share of the area that is left. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
+    """Black bars: [left, top, right, bottom] of the picture inside them, as fractions of width and height, kept as
+    stats["crop"]; see `picture.borders`. Later steps of the recipe are measured inside. The limits apply to the
+    fraction of the area inside. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
     footage.crop = None
     footage.crop = [round(float(side), 4) for side in picture.borders(footage.frames)]
     return footage.crop
@@ -92,22 +92,22 @@ def blur(footage: Footage) -> float:
 
 
 def motion(footage: Footage) -> float:
-    """How far the picture moves, in shares of its diagonal a second; see `motion.motion`. Default: 0.005 to 0.5."""
+    """How fast the picture moves, in diagonals a second; see `motion.motion`. Default: 0.005 to 0.5."""
     return motions.motion(footage.velocity)
 
 
 def jitter(footage: Footage) -> float:
-    """How unsteadily the camera is held; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
+    """How much the camera shakes; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
     return motions.jitter(footage.velocity)
 
 
 def text_area(footage: Footage) -> float:
-    """Share of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
+    """Fraction of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
     return overlay.text_area(footage.frames)
 
 
 def watermark(footage: Footage) -> float:
-    """How surely something stands still over a picture that moves, by a heuristic; see `overlay.watermark`. Default: at
+    """Score of something that stands still over a moving picture, by a heuristic; see `overlay.watermark`. Default: at
     most 0.15."""
     return overlay.watermark(footage.frames)
 
@@ -169,15 +169,15 @@ def _loaded(kind: type, *names: str):
 
 
 def exact_duplicates(footage: Footage) -> str:
-    """A hash of the file's video packets: two files with the same one show the same, whatever container or sound they
-    have. The copy that is kept is the first. Data-Juicer: video_deduplicator."""
+    """A hash of the file's video packets, the same for two files with the same video in any container, with any sound.
+    The first copy is kept. Data-Juicer: video_deduplicator."""
     return footage.packets.digest
 
 
 def near_duplicates(footage: Footage) -> list[str]:
     """The perceptual hashes of 8 frames, which survive resizing and re-encoding; see duplicates.py. Two clips are the
     same if on average at most `distance` (6) of 64 bits differ, and mean colours by at most `colour` (6) of 255. The
-    copy that is kept is the one with the largest area, then the first."""
+    copy with the largest area is kept, the first of equal ones."""
     return perceptual_hash(footage.pick(8))
 
 
@@ -186,8 +186,8 @@ def near_duplicates(footage: Footage) -> list[str]:
 
 @dataclass(frozen=True)
 class Operator:
-    """measure(footage, **settings) gives a value that JSON can hold; `applied` are the settings that are applied to it
-    afterwards, with their defaults."""
+    """measure(footage, **settings) returns a value that JSON can hold, or frames for a model. `applied` are the
+    settings that are applied to the value afterwards, with their defaults."""
 
     measure: Callable[..., Any]
     applied: dict[str, Any] = field(default_factory=dict)
@@ -256,7 +256,7 @@ def _short(value: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Numpy's numbers as Python's, with seven decimals, and None for what is not finite."""
+    """Numpy's numbers as Python's, with seven decimals, and None for a number that is not finite."""
     if isinstance(value, list):
         return [jsonable(item) for item in value]
     if isinstance(value, (bool, str)) or value is None:

@@ -1,5 +1,5 @@
-"""Is a manifest fit to train on? `python -m lite_sora.data.check MANIFEST` reads every row and looks into every
-video's header, lists what is wrong with line numbers, and draws what there is: durations, sizes, lengths of captions.
+"""Can a manifest be trained on? `python -m lite_sora.data.check MANIFEST` reads every row and every video's header,
+lists problems with line numbers, and draws durations, sizes and lengths of captions.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
     first_line: dict[str, int] = {}  # of each id
     split_of: dict[str, tuple[int, str | None]] = {}  # source: the line and the split that it was first in
 
-    @lru_cache(1024)  # the clips of one video mostly stand together
+    @lru_cache(1024)  # the clips of one video are mostly neighbours
     def info_of(video: str) -> VideoInfo | ClipError:
         try:
             return probe(manifest.parent / video)
@@ -86,7 +86,7 @@ def _check_video(clip: Clip, info: VideoInfo | ClipError, line: int, findings: F
     findings.sizes[info.width, info.height] += 1
     start, end = clip.start or 0, info.duration if clip.end is None else clip.end
     findings.durations.append(max(0, min(end, info.duration) - start))
-    if start > info.duration or end > info.duration + 1 / info.fps:  # of one frame nobody can be sure
+    if start > info.duration or end > info.duration + 1 / info.fps:  # one frame's tolerance
         text = f"clip {clip.id!r} goes from {start:.2f} to {end:.2f} s, but {clip.video} lasts {info.duration:.2f} s"
         findings.add_problem(line, "wrong times", text)
 
@@ -119,12 +119,12 @@ def draw(findings: Findings, path: Path) -> None:
     durations, sizes, words = figure.subplots(1, 3)
     durations.hist(findings.durations, bins=40)
     durations.set(xlabel="seconds", ylabel="clips", title=f"{sum(findings.durations) / 3600:.2f} hours")
-    common = findings.sizes.most_common(12)[::-1]  # the most common on top
+    common = findings.sizes.most_common(12)[::-1]  # the most common at the top
     sizes.barh([f"{width}×{height}" for (width, height), _ in common], [count for _, count in common])
     sizes.set(
         xlabel="clips", title=f"{len(findings.sizes):,} sizes" + (", the most common" if len(common) == 12 else "")
     )
-    different = len(set(findings.words))  # captions have whole numbers of words: no bin may fall between two
+    different = len(set(findings.words))  # word counts are whole numbers: a bin between two would be empty
     words.hist(findings.words, bins=max(1, min(40, different)))
     words.set(xlabel="words a caption", ylabel="captions", title=f"{len(findings.words):,} captions")
     write_whole(path, lambda part: figure.savefig(part, format="png"))

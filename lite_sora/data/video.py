@@ -110,12 +110,7 @@ class _Fit:
     """Turns decoded frames into uint8 (height, width, 3): upright, the crop scaled to cover, its middle cut out."""
 
     def __init__(self, path, height: int, width: int, crop):
-        try:
-            left, top, right, bottom = self.crop = (0, 0, 1, 1) if crop is None else tuple(map(float, crop))
-        except (TypeError, ValueError):
-            left = top = right = bottom = 0
-        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            raise ClipError(path, f"its crop {crop!r} is not (left, top, right, bottom) with fractions in [0, 1]")
+        self.crop = check_crop(path, crop)
         self.path, self.height, self.width = path, height, width
         self.scaler = VideoReformatter()  # one for all frames: it keeps its tables
         self.mirrored = None  # not looked up yet
@@ -140,6 +135,17 @@ class _Fit:
             self.mirrored = mirrored(frame, stream, self.path)
         array = np.rot90(array[::-1] if self.mirrored else array, k=turns)
         return array[y : y + self.height, x : x + self.width]
+
+
+def check_crop(path: Path | str, crop) -> tuple[float, float, float, float]:
+    """A crop as four floats, those of the whole picture for None. Raises ClipError for anything else."""
+    try:
+        left, top, right, bottom = box = (0.0, 0.0, 1.0, 1.0) if crop is None else tuple(map(float, crop))
+    except (TypeError, ValueError):
+        left = top = right = bottom = 0
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ClipError(path, f"its crop {crop!r} is not (left, top, right, bottom) with fractions in [0, 1]")
+    return box
 
 
 def _offset(full: int, wanted: int, centre: float) -> int:

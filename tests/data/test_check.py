@@ -56,7 +56,7 @@ def test_a_good_manifest(folder):
     [
         ("{", "not a clip", "not JSON"),
         ({"id": "5", "caption": "x"}, "not a clip", 'no "video"'),
-        ({"id": "5", "video": "../a.mp4", "caption": "x"}, "not a clip", "lies outside"),
+        ({"id": "5", "video": "../a.mp4", "caption": "x"}, "not a clip", "is outside"),
         ({"id": "5", "video": "none.mp4", "caption": "x"}, "missing file", "none.mp4: there is no such file"),
         ({"id": "5", "video": "broken.mp4", "caption": "x"}, "broken file", "broken.mp4: not a video"),
         ({"id": "5", "video": "b.mp4", "caption": " ", "split": "val"}, "no caption", "clip '5' has no caption"),
