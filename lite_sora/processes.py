@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lite_sora.workers import rank_and_world
+
 PATIENCE = timedelta(days=30)  # how long `wait_for_all` waits: one process may have days more to do than another
 
 
@@ -81,7 +83,7 @@ class Processes:
 def join(device: str | None) -> Processes:
     """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end."""
     device = device or default_device()
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    _, world = rank_and_world()
     if world == 1:
         return Processes(0, 1, torch.device(device))
     if device == "cuda":

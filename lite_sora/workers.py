@@ -1,4 +1,7 @@
-"""Many processes at once, of which one may die: a broken video can take down its decoder and the process around it."""
+"""Many processes at once, of which one may die: a broken video can take down its decoder and the process around it.
+
+torch is not imported here: a process that decodes videos does not need it.
+"""
 
 import multiprocessing
 import os
@@ -11,6 +14,11 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 CRASH = "the process that measured it died: a broken file, or too little memory"
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number among those that torchrun started, and how many there are; (0, 1) without torchrun."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
 def in_processes(measure: Callable, tasks: list[tuple], workers: int) -> Iterator[tuple[int, list, bool]]:

@@ -18,8 +18,6 @@ from lite_sora.storage.hub import ModelError
 
 
 def main() -> None:
-    from lite_sora.processes import DeviceError, check_device  # needs torch, which the workers do not
-
     parser = argparse.ArgumentParser(
         prog="python -m lite_sora.curation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,11 +33,19 @@ def main() -> None:
     options = parser.parse_args()
     if options.workers < 0:
         parser.error("--workers must be 0 (everything in this process) or more")
+    if options.device:
+        from lite_sora.processes import DeviceError, check_device  # needs torch, which few recipes do
+
+        try:
+            options.device = check_device(options.device)
+        except DeviceError as error:
+            raise SystemExit(f"error: {error}") from None
     try:
-        device = check_device(options.device)
         recipe = read_recipe(options.recipe, options.skip_unknown)
-        selection = curate(recipe, options.manifest, options.out, options.workers, options.allow_outside, device=device)
-    except (DeviceError, FolderError, ManifestError, ModelError, RecipeError) as error:
+        selection = curate(
+            recipe, options.manifest, options.out, options.workers, options.allow_outside, device=options.device
+        )
+    except (FolderError, ManifestError, ModelError, RecipeError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command resumes here") from None

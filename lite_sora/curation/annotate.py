@@ -52,7 +52,7 @@ class Job:
 
 
 def annotate(
-    clips: Iterable[Clip], recipe: Recipe, folder: Path, journal: Journal, workers: int, device: str, bar: tqdm
+    clips: Iterable[Clip], recipe: Recipe, folder: Path, journal: Journal, workers: int, device: str | None, bar: tqdm
 ) -> Iterator[Row]:
     """Measures clips, whose videos are in `folder`, by all steps of the recipe, and yields a row for each, in order.
 
@@ -96,7 +96,7 @@ def _measure(
     folder: Path,
     journal: Journal,
     workers: int,
-    device: str,
+    device: str | None,
     bar: tqdm,
 ) -> None:
     """Fills in values, stats and what is broken, of all rows by steps (index in the recipe, step)."""
@@ -128,7 +128,7 @@ def _measure(
             bar.update()
 
 
-def _score(jobs: list[Job], results: list[list[dict]], device: str) -> None:
+def _score(jobs: list[Job], results: list[list[dict]], device: str | None) -> None:
     """Replaces the frames that `measure_together` picked for a model by the model's score, all clips in one batch."""
     for number, step in enumerate(jobs[0].steps, 1):
         if step.name in MODELS:

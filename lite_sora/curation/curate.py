@@ -13,6 +13,7 @@ from lite_sora.curation.selection import Selection, select
 from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest
 from lite_sora.storage.files import make_folder
 from lite_sora.storage.journal import Journal
+from lite_sora.workers import rank_and_world
 
 
 def curate(
@@ -22,7 +23,7 @@ def curate(
     workers: int,
     allow_outside: bool = False,
     show: bool = True,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Selection | None:
     """Writes the clips that the recipe keeps to `out`, and next to it
 
@@ -30,11 +31,10 @@ def curate(
         <out>-report/         how many clips each operator kept, with pictures
         <manifest>-stats/     what was measured, shared by all recipes that are run on this manifest
 
-    Frames are measured by `workers` processes (0: by this one), models run in this one on `device`. Under torchrun each
+    Frames are measured by `workers` processes (0: by this one), models run in this one on `device`
+    (default: cuda if there is one, then mps, then cpu). Under torchrun each
     process measures a fraction of the files, and the first one does the rest; the others return None. Raises
     ManifestError or FolderError, before anything is measured, for paths that cannot be used."""
-    from lite_sora.processes import join, leave  # needs torch, which the workers do not
-
     manifest, out = Path(manifest), Path(out)
     check_out(manifest, out)
 
@@ -43,17 +43,19 @@ def curate(
 
     def measured(clips: Iterable[Clip], show: bool) -> Iterator[Row]:
         bar = tqdm(total=count, desc="measuring", unit="clip", disable=not show)
-        with bar, closing(Journal(stats, processes.rank)) as journal:
+        with bar, closing(Journal(stats, rank)) as journal:
             yield from annotate(clips, recipe, manifest.parent, journal, workers, device, bar)
 
     if next(clips(), None) is None:
         raise ManifestError(f"{manifest}: contains no clips")
     stats = make_folder(manifest.with_name(manifest.stem + "-stats"), f"--manifest {manifest}")
     report = make_folder(out.with_name(out.stem + "-report"), f"--out {out}")
-    processes = join("cpu")
-    rank, world = processes.rank, processes.world
+    rank, world = rank_and_world()
     count = sum(1 for _ in fraction_of(clips(), rank, world))  # reads all rows, so that a broken one is found now
     if world > 1:
+        from lite_sora.processes import join, leave  # needs torch, which takes as much memory as all the rest
+
+        processes = join("cpu")
         for _ in measured(fraction_of(clips(), rank, world), show):
             pass
         processes.wait_for_all()

@@ -147,10 +147,13 @@ MODELS = {"text_similarity": "FrameTextSimilarity", "aesthetics": "Aesthetics", 
 
 
 def model_scores(
-    name: str, settings: dict[str, Any], clips: list[np.ndarray], captions: list[str], device: str
+    name: str, settings: dict[str, Any], clips: list[np.ndarray], captions: list[str], device: str | None
 ) -> list[float]:
     """The scores that an operator's model gives to the frames of several clips, uint8 (T, H, W, 3) each. Raises
     ModelError for a model that cannot be used."""
+    from lite_sora.processes import check_device
+
+    device = check_device(device)
     try:
         files = [value for key, value in settings.items() if key != "frames"]
         return _loaded(getattr(similarity, MODELS[name]), *files, device).score(clips, captions)

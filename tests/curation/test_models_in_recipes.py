@@ -82,4 +82,4 @@ def test_a_model_that_does_not_fit_into_memory(tmp_path, clip, monkeypatch):  # 
     monkeypatch.setattr(similarity, "FrameTextSimilarity", Large)
     recipe = recipe_with(tmp_path, clip)
     with pytest.raises(ModelError, match="text_similarity: out of memory on cpu; .*--device"):
-        curate(recipe, write_films(tmp_path), tmp_path / "out.jsonl", 0, show=False)
+        curate(recipe, write_films(tmp_path), tmp_path / "out.jsonl", 0, show=False, device="cpu")
