@@ -21,8 +21,9 @@ from lite_sora.data.video import write_gif, write_video
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.load import VideoModel, load_model, makes_videos, options_of
-from lite_sora.processes import default_device
+from lite_sora.processes import check_device
 from lite_sora.published.classes import ClassLabels
+from lite_sora.storage.files import make_folder
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.unknown import warn_of_unknown_words
 
@@ -151,11 +152,11 @@ def main() -> None:
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         run = options.run or newest_run()
-        model = load_model(run, options.device or default_device())
+        model = load_model(run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
         told = upsampled(options, model)
         warn_of_unknown_words(model.text, [*told, options.negative])
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out, "--out")
         taken: set[str] = set()
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
             prompts = options.prompts[first : first + options.batch]
@@ -171,7 +172,7 @@ def main() -> None:
                 write_video(options.out / f"{name}.mp4", frames, fps)
                 write_gif(options.out / f"{name}.gif", frames, fps)
                 tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
-    except (CheckpointError, ValueError) as error:
+    except ValueError as error:
         sys.exit(f"generate.py: {error}")
     except KeyboardInterrupt:
         sys.exit("generate.py: stopped; videos that are finished stay")

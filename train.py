@@ -12,12 +12,10 @@ torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 import sys
 from importlib import import_module
 
-from lite_sora.data.clip import ManifestError
-from lite_sora.data.video import ClipError
+from lite_sora.data.containers import ClipError
+from lite_sora.errors import UserError
 from lite_sora.processes import leave
-from lite_sora.storage.runs import CheckpointError
-from lite_sora.text.pretrained import TextError
-from lite_sora.training.flags import TrainingError, parse
+from lite_sora.training.flags import parse
 
 STAGES = {  # name: its module in lite_sora.training, and the settings there
     "denoiser": "DenoiserSettings",
@@ -36,7 +34,7 @@ def main() -> None:
     try:
         stage.train(parse(getattr(stage, STAGES[name]), arguments, __doc__))
         leave()
-    except (CheckpointError, ClipError, ManifestError, TextError, TrainingError) as error:
+    except (ClipError, UserError) as error:
         sys.exit(f"train.py: {error}")
     except KeyboardInterrupt:
         sys.exit(

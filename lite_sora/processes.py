@@ -1,4 +1,4 @@
-"""Which processes train together, and on which devices.
+"""Which processes work together, and on which devices.
 
 `torchrun --nproc-per-node 2 train.py` starts two processes; torch.distributed carries tensors between them.
 """
@@ -13,19 +13,39 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(days=30)  # of processes that wait while another one samples, judges or encodes
+from lite_sora.errors import UserError
+from lite_sora.workers import rank_and_world
+
+PATIENCE = timedelta(days=30)  # of processes that wait while another one samples, judges, encodes or measures
+
+
+class DeviceError(UserError):
+    """A --device that this machine does not have; the message says which ones it has."""
 
 
 def default_device() -> str:
-    """cuda where there is one, then mps, then cpu."""
+    """cuda if there is one, then mps, then cpu."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def check_device(name: str | None) -> str:
+    """The device called `name` (cpu, mps, cuda, cuda:1, …), or the default one for None. Under torchrun "cuda" is the
+    GPU of this process. Raises DeviceError for a device that this machine does not have."""
+    name = name or default_device()
+    there = ["cpu", *["mps"] * torch.backends.mps.is_available()]
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if name == "cuda" and gpus:
+        return gpus[int(os.environ["LOCAL_RANK"]) % len(gpus)] if "LOCAL_RANK" in os.environ else name
+    if name not in [*there, *gpus]:
+        raise DeviceError(f"--device {name}: this machine has {', '.join([*there, *gpus])}")
+    return name
+
+
 @dataclass(frozen=True)
 class Processes:
-    """This process among all that train together; one of one, unless torchrun started it."""
+    """This process among all that work together; one of one, unless torchrun started it."""
 
     rank: int
     world: int
@@ -58,19 +78,23 @@ class Processes:
         return [text for texts in lists for text in texts]
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Waits until every process is here."""
         if self.world > 1:
             dist.barrier()
+
+    def wait_for_all(self) -> None:
+        """The same for processes that joined on the CPU and have unequal amounts of work: waits up to `PATIENCE`."""
+        if self.world > 1:
+            dist.monitored_barrier(timeout=PATIENCE)
 
 
 def join(device: str | None) -> Processes:
     """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end."""
-    device = device or default_device()
-    world = int(os.environ.get("WORLD_SIZE", 1))
+    device = check_device(device)
+    _, world = rank_and_world()
     if world == 1:
         return Processes(0, 1, torch.device(device))
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device.startswith("cuda"):
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # a second run in the same processes
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)

@@ -1,15 +1,11 @@
-"""What models answer, and the error of one that cannot be used."""
+"""What models answer."""
 
 from dataclasses import dataclass
 
 
-class ModelError(ValueError):
-    """A model that cannot be used; the message names it and says what to do."""
-
-
 @dataclass(frozen=True)
 class Answer:
-    """text without surrounding space; finished: False where it was cut off at the limit of tokens."""
+    """text without surrounding space; finished: False if it was cut off at the limit of tokens."""
 
     text: str
     finished: bool = True

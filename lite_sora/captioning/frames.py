@@ -1,7 +1,7 @@
-"""Which frames of a clip does a captioner look at? A few have to stand for all of them.
+"""Which frames of a clip does a captioner see? A few have to represent all of them.
 
-"uniform" is what video models were trained with. The others spend the same number of frames where there is more to
-see: on the key frames that the encoder chose, on each scene, or where most moves.
+"uniform" is what video models were trained with. The others spend the same number of frames where more happens: on the
+key frames that the encoder chose, on each scene, or where most moves.
 """
 
 from dataclasses import dataclass
@@ -17,48 +17,48 @@ from lite_sora.data.video import ClipError, read_frames
 
 
 @dataclass(frozen=True)
-class Looking:
-    """How a captioner looks at a clip."""
+class FrameChoice:
+    """Which frames a captioner sees of a clip, and at what size."""
 
     count: int = 8  # frames, at most
     sampling: str = "uniform"  # or another of `SAMPLINGS`
     size: int = 384  # pixels of the longer side, at most
 
 
-def look_at(path: Path, clip: Clip, looking: Looking) -> tuple[list[float], np.ndarray]:
+def read_chosen(path: Path, clip: Clip, choice: FrameChoice) -> tuple[list[float], np.ndarray]:
     """The chosen frames of a clip: (seconds in its file, uint8 (T, H, W, 3)).
 
-    T is `count`, or less where the clip has fewer frames: a still picture has one. The picture is upright, cropped to
-    the clip's stats["crop"] if it has one, and of its own shape, H and W at most `size` and never enlarged. Raises
-    ClipError for anything broken."""
+    T is `count`, or less if the clip has fewer frames: a still picture has one. The picture is upright, cropped to the
+    clip's stats["crop"] if it has one, and keeps its aspect ratio. H and W are at most `size`; nothing is enlarged.
+    Raises ClipError for a video that cannot be read."""
     footage = Footage(clip, path, Reader(path))
-    times = choose_times(footage, looking.count, looking.sampling)
+    times = choose_times(footage, choice.count, choice.sampling)
     left, top, right, bottom = footage.crop or (0, 0, 1, 1)
     height, width = footage.info.height * (bottom - top), footage.info.width * (right - left)
-    scale = min(1.0, looking.size / max(height, width))
+    scale = min(1.0, choice.size / max(height, width))
     height, width = max(1, round(height * scale)), max(1, round(width * scale))
     return times, read_frames(path, times, height, width, footage.crop)
 
 
-def look_or_say_why(path: Path, jobs: list[tuple[Clip, Looking]]) -> list[list]:
+def read_clips(path: Path, jobs: list[tuple[Clip, FrameChoice]]) -> list[list]:
     """For each job: [times, frames], or [{"broken": reason}]."""
     found = []
     for job in jobs:
         try:
-            found.append(list(look_at(path, *job)))
+            found.append(list(read_chosen(path, *job)))
         except ClipError as error:
             found.append([{"broken": error.reason}])
     return found
 
 
 def choose_times(footage: Footage, count: int, sampling: str) -> list[float]:
-    """Seconds in the clip's file, ascending: `count` of them, or as many as the clip has frames.
+    """Seconds in the clip's file, ascending: `count` of them, or fewer if the clip has fewer frames.
 
     uniform    the middles of equal parts of the clip
-    keyframes  the encoder's key frames, evenly picked; uniform where the clip has fewer than `count` (most encoders
-               set one every few seconds, and at cuts, so this is for long clips)
+    keyframes  the encoder's key frames, evenly picked; uniform if the clip has fewer than `count` (most encoders set
+               one every few seconds, and at cuts, so this is for long clips)
     scenes     one from each scene (`curation/scenes.py`), and the rest to the longest; of more scenes, evenly picked
-    motion     the middles of parts in which equally much moves (`curation/motion.py`)
+    motion     the middles of parts with equal amounts of motion (`curation/motion.py`)
     """
     count = min(count, max(1, int(footage.duration * footage.info.fps + 1e-3)))
     return SAMPLINGS[sampling](footage, count)
@@ -78,17 +78,17 @@ def _scenes(footage: Footage, count: int) -> list[float]:
     scenes = list(zip([footage.start, *cuts], [*cuts, footage.end], strict=True))
     if len(scenes) >= count:
         return [(start + end) / 2 for start, end in _evenly(scenes, count)]
-    shares = [1] * len(scenes)
-    for _ in range(count - len(scenes)):  # the next to the scene whose frames are furthest apart
-        gaps = [(end - start) / share for (start, end), share in zip(scenes, shares, strict=True)]
-        shares[int(np.argmax(gaps))] += 1
-    return [time for scene, share in zip(scenes, shares, strict=True) for time in _middles(*scene, share)]
+    counts = [1] * len(scenes)
+    for _ in range(count - len(scenes)):  # the next frame goes to the scene whose frames are furthest apart
+        gaps = [(end - start) / frames for (start, end), frames in zip(scenes, counts, strict=True)]
+        counts[int(np.argmax(gaps))] += 1
+    return [time for scene, frames in zip(scenes, counts, strict=True) for time in _middles(*scene, frames)]
 
 
 def _motion(footage: Footage, count: int) -> list[float]:
-    """Quantiles of cumulative motion. What stands still counts as `STILL`, so that it is seen too (and where nothing
-    moves, this is uniform); a cut or a flicker as no more than `WILD`."""
-    if len(footage.times) < 3:  # one speed at most: nothing to choose by
+    """Quantiles of cumulative motion. A still picture counts as `STILL`, so that it is seen too, and a clip in which
+    nothing moves is sampled uniformly. A cut or a flicker counts as at most `WILD`."""
+    if len(footage.times) < 3:  # one speed at most does not help to choose
         return _uniform(footage, count)
     speeds = [min(motion(pair[None]), WILD) + STILL for pair in footage.velocity]
     knots = [footage.start, *footage.times[1:-1], footage.end]  # the first and the last speed hold up to the edges

@@ -1,9 +1,9 @@
-"""A clip keeps every caption that it ever had, and what made it: stats["captioning"], the oldest first.
+"""A clip keeps every caption that it ever had, and which model wrote it: stats["captioning"], the oldest first.
 
     {"caption": …, "model": …, "prompt": …, "frames": [seconds], "marks": […]}
 
-"model" is null for a caption that no captioner here has made, with "captions" and "language" as the clip had them. A
-summary of frames has their "frame_captions" too, and under "summary" the language model and its prompt.
+"model" is null for a caption that came with the clip, with the clip's "captions" and "language". A summary of frames
+has their "frame_captions" too, and under "summary" the language model and its prompt.
 """
 
 from dataclasses import replace
@@ -13,15 +13,15 @@ from lite_sora.data.clip import Clip, ManifestError
 
 
 def history(clip: Clip) -> list[dict]:
-    """What the clip was captioned with so far. Raises ManifestError where that is not as above."""
+    """The captions that the clip had so far. Raises ManifestError if they are not as above."""
     entries = clip.stats.get("captioning", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "caption" in entry for entry in entries):
-        raise ManifestError(f'clip {clip.id!r}: its stats["captioning"] is no list of captions; remove it')
+        raise ManifestError(f'clip {clip.id!r}: its stats["captioning"] is not a list of captions; remove it')
     return entries
 
 
 def with_caption(clip: Clip, entry: dict, language: str) -> Clip:
-    """The clip with a new entry, whose caption takes the place of all that it had, if it is usable."""
+    """The clip with a new entry, whose caption replaces all others if it is usable."""
     entries = list(history(clip))
     if any(clip.all_captions) and clip.caption not in [entry["caption"] for entry in entries]:
         old = {"caption": clip.caption, "captions": clip.captions, "language": clip.language}

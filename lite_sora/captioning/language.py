@@ -1,19 +1,20 @@
 """A causal language model that answers requests: any that transformers can load, from a folder or the hub.
 
-It makes one caption of those of single frames (`summary.py`), and a long prompt of a short one (`upsampling.py`).
+It writes one caption from those of single frames (`summary.py`), and a long prompt from a short one (`upsampling.py`).
 """
 
 import warnings
 
-from lite_sora.captioning.answers import Answer, ModelError
+from lite_sora.captioning.answers import Answer
 from lite_sora.seeds import seed_of
+from lite_sora.storage.hub import ModelError, load_pretrained
 
 
 def load_language_model(name: str, device: str | None = None, trust_remote_code: bool = False) -> "LanguageModel":
     """The model in a folder, or of a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct; only safetensors are read.
 
-    device: the first of cuda, mps and cpu that is there. trust_remote_code: run Python code that comes with the model.
-    Raises ModelError for what is no causal language model, and where there is none.
+    device: default cuda if there is one, then mps, then cpu. trust_remote_code: run Python code that comes with the
+    model. Raises ModelError for what is not a causal language model, or cannot be found.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -23,31 +24,22 @@ def load_language_model(name: str, device: str | None = None, trust_remote_code:
     device = device or default_device()
     if trust_remote_code:
         warnings.warn(f"{name}: Python code that comes with the model may run on this machine", stacklevel=2)
-    try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            name,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            dtype=torch.float32 if device == "cpu" else "auto",  # few CPUs compute in bf16
-            output_loading_info=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, padding_side="left")
-    except Exception as error:  # transformers and the hub raise many kinds
-        reason = str(error).strip().partition("\n")[0]
-        if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{name}: wants to run Python code that comes with it; pass --trust-remote-code if you trust it"
-            ) from error
-        raise ModelError(
-            f"{name}: no causal language model can be loaded from there ({reason}). Name a folder that holds one "
-            "(config.json, model.safetensors, tokenizer.json, …), or a hub id while there is a network; "
-            "`hf download <id> --local-dir <folder>` fetches one"
-        ) from error
+    what, trust = "causal language model", {"trust_remote_code": trust_remote_code}
+    model, found = load_pretrained(
+        AutoModelForCausalLM,
+        name,
+        what,
+        use_safetensors=True,
+        dtype=torch.float32 if device == "cpu" else "auto",  # few CPUs compute in bf16
+        output_loading_info=True,
+        **trust,
+    )
+    tokenizer = load_pretrained(AutoTokenizer, name, f"{what}'s tokenizer", padding_side="left", **trust)
     kind = ", ".join(model.config.architectures or [model.config.model_type])
     if "MaskedLM" in kind:
-        raise ModelError(f"{name}: holds a {kind}, which fills gaps and does not write; name a …ForCausalLM")
+        raise ModelError(f"{name}: is a {kind}, which fills gaps and does not write; name a …ForCausalLM")
     if missing := sorted(found["missing_keys"]):
-        raise ModelError(f"{name}: holds a {kind}, not a whole language model: {missing[0]} is missing")
+        raise ModelError(f"{name}: not a whole {kind}: {missing[0]} is missing")
     return LanguageModel(name, model.to(device).eval(), tokenizer)
 
 
@@ -56,20 +48,20 @@ class LanguageModel:
 
     def __init__(self, name: str, model, tokenizer):
         self.name, self.model, self.tokenizer = name, model, tokenizer
-        if tokenizer.pad_token is None:  # any will do: nothing attends to it
+        if tokenizer.pad_token is None:  # any token serves: nothing attends to it
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         settings = model.generation_config
         ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
         self.ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
-        settings.temperature = settings.top_p = settings.top_k = None  # `write` has its own way of sampling
+        settings.temperature = settings.top_p = settings.top_k = None  # `write` samples by itself
 
     def write(
         self, requests: list[str], max_tokens: int = 256, temperature: float = 0.0, seed: int = 0
     ) -> list[Answer]:
-        """An answer to each request, all in one batch; as turns of a chat where the tokenizer has a chat template, else
-        the text that follows.
+        """An answer to each request, all in one batch: the next turn of a chat if the tokenizer has a chat template,
+        else the text that follows.
 
-        temperature 0 takes the likeliest token each time; above 0 it samples, and seed and request alone decide what.
+        temperature 0 takes the likeliest token each time; above 0 tokens are sampled, by seed and request alone.
         Raises ModelError for a request that is too long for the model.
         """
         if not requests:
@@ -78,16 +70,16 @@ class LanguageModel:
         from transformers import LogitsProcessorList
 
         tokens = self._tokens(requests)
-        asked = tokens["input_ids"].shape[1]
+        prompt = tokens["input_ids"].shape[1]
         most = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if most and asked + max_tokens > most:
+        if most and prompt + max_tokens > most:
             raise ModelError(
-                f"{self.name}: reads and writes {most} tokens, but the longest request has {asked} and {max_tokens} "
-                "are left for the answer; ask for less, or take a model that reads more"
+                f"{self.name}: reads and writes {most} tokens, but the longest request has {prompt} and the "
+                f"answer may have {max_tokens}; choose a lower --max-tokens, or another model"
             )
         noise = [_sample(temperature, [seed_of(seed, request) for request in requests])] if temperature else []
         with torch.inference_mode():
-            ids = self.model.generate(  # (B, asked + new)
+            ids = self.model.generate(  # (B, prompt + new)
                 **tokens,
                 max_new_tokens=max_tokens,
                 do_sample=False,
@@ -95,7 +87,7 @@ class LanguageModel:
                 pad_token_id=self.tokenizer.pad_token_id,
                 logits_processor=LogitsProcessorList(noise),
             )
-        return [self._answer(row) for row in ids[:, asked:].tolist()]
+        return [self._answer(row) for row in ids[:, prompt:].tolist()]
 
     def _tokens(self, requests: list[str]) -> dict:
         """input_ids and attention_mask (B, L), padded on the left."""
@@ -106,7 +98,7 @@ class LanguageModel:
                     [{"role": "user", "content": request}],
                     tokenize=False,
                     add_generation_prompt=True,
-                    enable_thinking=False,  # for templates that know it: answer without thinking aloud (Qwen3)
+                    enable_thinking=False,  # for templates with this option (Qwen3)
                 )
                 for request in requests
             ]
@@ -119,8 +111,8 @@ class LanguageModel:
 
 
 def _sample(temperature: float, seeds: list[int]):
-    """What makes "the likeliest token" a sample: Gumbel noise on the logits (the Gumbel-max trick). Each row has a
-    generator of its own, so that its answer does not depend on what else is in the batch."""
+    """A logits processor that adds Gumbel noise, so that the likeliest token is a sample (the Gumbel-max trick). Each
+    row has its own generator, so that its answer does not depend on the rest of the batch."""
     import torch
 
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -1,7 +1,7 @@
 """Any vision-language model that transformers serves: load it, and have it describe clips.
 
-One path for all families: frames and a prompt → the processor's tensors → `generate` → the new words. What little
-differs from family to family is the table in families.py.
+One path for all families: frames and a prompt → the processor's tensors → `generate` → the new words. The differences
+between families are a table in families.py.
 """
 
 import json
@@ -13,19 +13,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lite_sora.captioning.answers import Answer, ModelError
+from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.families import FAMILIES, Family
 from lite_sora.captioning.processors import load_processor
 from lite_sora.processes import default_device
+from lite_sora.storage.hub import ModelError, load_pretrained
 
-FPS = 2.0  # of the frames of a video, for models that read times: what most are trained at
+FPS = 2.0  # of a video's frames, for models that read times: most are trained at this rate
+WHAT = "vision-language model"
 
 
 def load_captioner(name: str, device: str | None = None, trust_remote_code: bool = False) -> "Captioner":
     """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere.
 
-    Weights come from .safetensors only, and code that a model brings along runs only where trust_remote_code says so.
-    Raises ModelError, which says what to do, for one that cannot be used.
+    Weights are read from .safetensors only, and a model's own Python code runs only with trust_remote_code. Raises
+    ModelError, which says what to do, for a model that cannot be used.
     """
     import transformers
 
@@ -39,52 +41,44 @@ def load_captioner(name: str, device: str | None = None, trust_remote_code: bool
         family = replace(family, takes="images", frames=trained_on)
     try:
         processor = load_processor(name, config, family, trust_remote_code)
-        model = model_class.from_pretrained(
-            name,
-            dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-        )
     except ModelError:
         raise
     except ImportError as error:
         raise ModelError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:  # files from elsewhere can be wrong in any way
-        raise ModelError(f"{name} cannot be loaded: {error}") from error
+        raise ModelError(f"{name}: its processor cannot be loaded ({error})") from error
+    model = load_pretrained(
+        model_class,
+        name,
+        WHAT,
+        dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
+        use_safetensors=True,
+        trust_remote_code=trust_remote_code,
+    )
     return Captioner(name, family, processor, model.eval().to(device))
 
 
 def _load_config(name: str, trust_remote_code: bool):
-    """The model's configuration; most of what can be wrong with a name shows here."""
+    """The model's configuration; most mistakes in a name are found here."""
     from transformers import AutoConfig
 
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ModelError(
-                f"{name} has no config.json: point at the folder that a model was saved to or downloaded to"
-            )
+            raise ModelError(f"{name} has no config.json: name the folder that a model was saved or downloaded to")
         try:
             settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ModelError(f"{folder / 'config.json'} is no JSON: {error}") from error
+            raise ModelError(f"{folder / 'config.json'} is not JSON ({error})") from error
         if "model_type" not in settings:
-            raise ModelError(f"{name} is no model of the transformers library (its config.json names no model_type)")
+            raise ModelError(f"{name} is not a model of the transformers library: config.json has no model_type")
     elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}")
-    try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
-    except OSError as error:
-        raise ModelError(
-            f"{name} is no folder here and cannot be fetched from the hub. Without a network, point at a folder: where "
-            f"there is one, `hf download {name} --local-dir FOLDER`, and take FOLDER here as --model FOLDER ({error})"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{name} cannot be loaded: {error}") from error
+    return load_pretrained(AutoConfig, name, WHAT, trust_remote_code=trust_remote_code)
 
 
 def _auto_class(name: str, config, trust_remote_code: bool) -> str:
-    """Which of transformers' auto classes loads it: one for all, but for code that is the model's own."""
+    """The auto class of transformers that loads the model: one for all, except for a model with its own code."""
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -93,7 +87,7 @@ def _auto_class(name: str, config, trust_remote_code: bool) -> str:
     for kind in ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel"):
         if trust_remote_code and kind in own:
             return kind
-    raise ModelError(f"{name} is a {config.model_type}, which looks at no images: name a vision-language model")
+    raise ModelError(f"{name} is a {config.model_type}, which takes no images: name a vision-language model")
 
 
 class Captioner:
@@ -106,12 +100,12 @@ class Captioner:
         if family.takes == "video" and processor.video_processor is None:
             self.takes = "images"
         self.template = getattr(processor, "chat_template", None)
-        if family.asked is None and self.template is None:
-            raise ModelError(f"{name} has no chat template, so nobody knows how it wants to be asked")
+        if family.prompt is None and self.template is None:
+            raise ModelError(f"{name} has no chat template, which is needed to write its prompt")
         try:
             self._text("", 1 if self.takes == "image" else 2)
         except Exception as error:  # a template is a program
-            raise ModelError(f"{name} cannot be asked about frames by its chat template: {error}") from error
+            raise ModelError(f"{name} has a chat template that cannot show it frames: {error}") from error
         model.generation_config.forced_eos_token_id = None  # BART's: a cut at the limit would pass for an end
         processor.tokenizer.padding_side = "left"  # new words follow the prompt
         if processor.tokenizer.pad_token is None:
@@ -123,14 +117,14 @@ class Captioner:
     ) -> list[Answer]:
         """An answer for each of the clips, uint8 (T, H, W, 3), which may differ in length and size.
 
-        temperature 0 takes the likeliest word each time; more than that draws words, the same ones for the same seed.
-        Models that read no text (BLIP, GIT, …) and those that know one task (Florence-2, …) pass over the prompt.
-        Raises ValueError for clips that the model cannot look at.
+        temperature 0 takes the likeliest word each time; above 0 words are sampled, the same ones for the same seed.
+        Models that read no text (BLIP, GIT, …) and those with one task (Florence-2, …) ignore the prompt. Raises
+        ValueError for clips that the model cannot take.
         """
         for clip in clips:
             self._check(clip)
         answers: dict[int, Answer] = {}
-        for frames in sorted({len(clip) for clip in clips}):  # clips of as many frames make a batch
+        for frames in sorted({len(clip) for clip in clips}):  # clips of one length make a batch
             rows = [row for row, clip in enumerate(clips) if len(clip) == frames]
             inputs = self._read([clips[row] for row in rows], prompt)
             answers |= zip(rows, self._write(inputs, max_tokens, temperature, seed), strict=True)
@@ -141,18 +135,18 @@ class Captioner:
             what = f"{clip.dtype} {clip.shape}" if isinstance(clip, np.ndarray) else type(clip).__name__
             raise ValueError(f"a clip is a uint8 array (T, H, W, 3), not {what}")
         if 0 in clip.shape:
-            raise ValueError(f"a clip of shape {clip.shape} has nothing in it")
+            raise ValueError(f"a clip of shape {clip.shape} is empty")
         if self.takes == "image" and len(clip) > 1:
-            raise ValueError(f"{self.name} looks at one frame at a time, not at {len(clip)}")
+            raise ValueError(f"{self.name} takes one frame at a time, not {len(clip)}")
         if self.family.frames and len(clip) != self.family.frames:
-            raise ValueError(f"{self.name} looks at exactly {self.family.frames} frames, not at {len(clip)}")
+            raise ValueError(f"{self.name} takes exactly {self.family.frames} frames, not {len(clip)}")
 
     def _read(self, clips: list[np.ndarray], prompt: str):
         """Clips (T, H, W, 3) of equal length T → what `generate` takes: pixels, token ids (B, L), and more."""
         if self.takes == "video" and len(clips[0]) == 1:  # Qwen3-VL and GLM-4V want two
             clips = [clip.repeat(2, axis=0) for clip in clips]
         images = [[Image.fromarray(frame) for frame in clip] for clip in clips]
-        if self.family.asked == "":
+        if self.family.prompt == "":
             flat = self.processor([image for clip in images for image in clip])
             if self.takes == "images":  # (B * T, 3, H, W) → (B, T, 3, H, W)
                 flat["pixel_values"] = flat["pixel_values"].unflatten(0, (len(clips), -1))
@@ -164,22 +158,22 @@ class Captioner:
             times = {"total_num_frames": len(clips[0]), "fps": FPS, "frames_indices": list(range(len(clips[0])))}
             seen = {"videos": clips, "video_metadata": [times] * len(clips), "do_sample_frames": False}
         else:
-            seen = {"images": clips}  # InstructBLIP-Video's word for videos
+            seen = {"images": clips}  # InstructBLIP-Video's name for videos
         bos = self.processor.tokenizer.bos_token
         if bos and text.startswith(bos):  # from the chat template: no second one
             seen["add_special_tokens"] = False
         inputs = self.processor(
             text=[text] * len(clips), padding=True, return_tensors="pt", **seen, **self.family.options
         )
-        inputs.pop("labels", None)  # some processors think of training
+        inputs.pop("labels", None)  # some processors add them for training
         return inputs
 
     def _text(self, prompt: str, frames: int) -> str:
-        """What the model reads, with a placeholder where each image or the video goes."""
+        """The model's prompt, with a placeholder for each image or for the video."""
         kind, count = ("video", 1) if self.takes == "video" else ("image", frames)
         placeholder = str(getattr(self.processor, f"{kind}_token", ""))
         if not self.template:
-            return self.family.asked.replace("{frames}", placeholder * count).replace("{prompt}", prompt)
+            return self.family.prompt.replace("{frames}", placeholder * count).replace("{prompt}", prompt)
         content = [{"type": kind}] * count + [{"type": "text", "text": prompt}]
         message = {"role": "user", "content": content}
         text = self.processor.apply_chat_template([message], add_generation_prompt=True)
@@ -188,7 +182,7 @@ class Captioner:
         return text
 
     def _write(self, inputs, max_tokens: int, temperature: float, seed: int) -> list[Answer]:
-        """`generate`, and what is new in what it returns."""
+        """Runs `generate` and decodes the new tokens."""
         inputs = inputs.to(self.model.device, self.model.dtype)
         how = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
@@ -196,7 +190,7 @@ class Captioner:
             torch.manual_seed(seed)
             ids = self.model.generate(**inputs, max_new_tokens=max_tokens, num_beams=1, **how)  # (B, L)
         read = inputs.get("input_ids")
-        if read is not None and torch.equal(ids[:, : read.shape[1]], read):  # decoders repeat what they read
+        if read is not None and torch.equal(ids[:, : read.shape[1]], read):  # decoders repeat their prompt
             ids = ids[:, read.shape[1] :]
         tokenizer = self.processor.tokenizer
         texts = tokenizer.batch_decode(ids, skip_special_tokens=True)

@@ -1,15 +1,15 @@
-"""A model's processor, which makes tensors of frames and text, also where torchvision is not installed.
+"""A model's processor, which turns frames and text into tensors, with or without torchvision.
 
-transformers' video processors all need torchvision, and without it AutoProcessor fails for every family that has one,
-even for images. So without it the processor is put together from its parts, with a stand-in for that one.
+All video processors of transformers need torchvision, and without it AutoProcessor fails for every family that has one,
+even for images. Without torchvision the processor is therefore built from its parts, with a substitute for that one.
 """
 
 import json
 
 import torch
 
-from lite_sora.captioning.answers import ModelError
 from lite_sora.captioning.families import Family
+from lite_sora.storage.hub import ModelError
 
 
 def load_processor(name: str, config, family: Family, trust_remote_code: bool):
@@ -18,7 +18,7 @@ def load_processor(name: str, config, family: Family, trust_remote_code: bool):
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils import is_torchvision_available
 
-    if family.asked == "":
+    if family.prompt == "":
         return ImagesOnly(name, trust_remote_code)
     if family.processor:
         return getattr(transformers, family.processor).from_pretrained(name, trust_remote_code=trust_remote_code)
@@ -29,10 +29,10 @@ def load_processor(name: str, config, family: Family, trust_remote_code: bool):
     parts = [
         None if part == "video_processor" else _part(name, part, trust_remote_code) for part in own.get_attributes()
     ]
-    anything_goes = {"check_argument_for_proper_class": lambda self, name, part: type(part)}  # also none
+    any_part = {"check_argument_for_proper_class": lambda self, name, part: type(part)}  # None is accepted too
     try:
-        processor = type(own.__name__, (own,), anything_goes).from_args_and_dict(parts, settings)
-    except AttributeError as error:  # it asks the video processor something at once
+        processor = type(own.__name__, (own,), any_part).from_args_and_dict(parts, settings)
+    except AttributeError as error:  # it reads a setting of the video processor in its constructor
         raise ModelError(f"{name} needs torchvision: pip install torchvision") from error
     if family.frame_by_frame:
         made = "pixel_values_videos" if hasattr(processor, "image_processor") else "pixel_values"
@@ -41,7 +41,7 @@ def load_processor(name: str, config, family: Family, trust_remote_code: bool):
 
 
 class ImagesOnly:
-    """The processor of captioners that read no text: frames in, and a tokenizer for what comes out."""
+    """The processor of captioners that read no text: it takes frames, and its tokenizer decodes the answer."""
 
     def __init__(self, name: str, trust_remote_code: bool):
         from transformers import AutoImageProcessor, AutoTokenizer
@@ -64,7 +64,7 @@ def _part(name: str, part: str, trust_remote_code: bool):
 
 
 def _video_settings(name: str, settings: dict) -> dict:
-    """Size, mean, … of the video processor, from whichever file this checkpoint's age put them in."""
+    """Size, mean, … of the video processor; older checkpoints keep them in other files."""
     from transformers.utils import cached_file
 
     if "video_processor" in settings:
@@ -77,7 +77,7 @@ def _video_settings(name: str, settings: dict) -> dict:
 
 
 class FrameByFrame:
-    """In the place of a video processor that treats each frame as an image processor does: that image processor."""
+    """Replaces a video processor that treats each frame as an image processor does, by that image processor."""
 
     def __init__(self, kind: str, settings: dict, made: str):
         import transformers

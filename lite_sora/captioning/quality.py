@@ -1,35 +1,35 @@
-"""Is an answer a caption at all? Language models fall silent, run on, go in circles or excuse themselves, and a caption
-like that teaches a text-to-video model nothing but noise."""
+"""Is an answer a caption at all? Language models return nothing, do not stop, repeat themselves or refuse, and such a
+caption would be noise for a text-to-video model."""
 
 import re
 
 from lite_sora.captioning.answers import Answer
 
-MARKS = ("truncated", "repeating", "refusing", "empty")  # the worse, the later
-ROUNDS = 4  # in a row that a model says the same
-MOST_REPEATED = 0.5  # share of words in phrases that stood before
+MARKS = ("truncated", "repeating", "refusing", "empty")  # the worst last
+ROUNDS = 4  # times in a row that the same words may not come
+MOST_REPEATED = 0.5  # fraction of words in phrases that came before
 PHRASE = {"en": 5, "zh": 8}  # words, or Chinese characters, of a phrase
-LEAST_SENTENCE = 3  # words of a sentence that may not stand twice
+LEAST_SENTENCE = 3  # words of a sentence that may not come twice
 
 TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")  # a Chinese character, or a word of other letters
-END = r"(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？…]+[”’」』）]*)"  # of a sentence; 2.5 has none
+END = r"(?:[.!?]+[\"')\]”’]*(?=\s|$)|[。！？…]+[”’」』）]*)"  # of a sentence; not the point in 2.5
 SENTENCE = re.compile(rf".*?(?:{END}|\n|$)", re.DOTALL)
 QUOTED = re.compile(r'"[^"]*"|“[^”]*”|「[^」]*」')  # what people or signs in the picture say
 PICTURE = r"(?:videos?|images?|pictures?|frames?|photos?|clips?|footage)"
 SENT = r"(?:provided|attached|given|uploaded|supplied)"
 REFUSALS = (
-    # it begins with an excuse
+    # an apology first
     r"^\W*(?:i'm |i am )?(?:so |very )?sorry\b",
     r"^\W*(?:i )?apologi[sz]e",
     r"^\W*(?:很|非常)?(?:抱歉|对不起|對不起)",
-    # it speaks of itself
+    # about itself
     r"\bI(?:'m| am) (?:sorry|unable|not able)\b",
     r"\bI (?:cannot|can't|can not|could not|couldn't|do not|don't|did not|didn't|won't) (?:actually |directly )?"
     r"(?:see|view|watch|access|open|describe|caption|provide|help|assist|identify|determine|process|analy[sz]e|have)\b",
     r"\bas an? (?:AI|artificial intelligence|(?:large )?(?:vision[- ])?language model|text-based)\b",
     r"我(?:是一[个個]|只是一[个個]|无法|無法|不能|没有办法|看不到|没有看到)",
     r"作为(?:一[个名位款])?\s*(?:AI|人工智能|大?语言模型|大?语言助手)",
-    # it misses the video
+    # the video is missing
     rf"\bno {PICTURE} (?:(?:was|were|is|are|has been|have been) )?{SENT}\b",
     rf"\b{PICTURE} (?:was|were|is|are) not {SENT}\b",
     r"\bplease (?:provide|upload|share|attach|send)\b",
@@ -41,7 +41,7 @@ REFUSAL = re.compile("|".join(REFUSALS), re.IGNORECASE)
 
 
 def marks(answer: Answer, language: str = "en") -> list[str]:
-    """What is wrong with an answer: any of `MARKS`, the worst last; nothing for a good one."""
+    """What is wrong with an answer: any of `MARKS`, the worst last; an empty list for a good answer."""
     found = {
         "truncated": not answer.finished,
         "repeating": repeating(answer.text, language),
@@ -52,26 +52,26 @@ def marks(answer: Answer, language: str = "en") -> list[str]:
 
 
 def badness(found: list[str]) -> int:
-    """0 for a good answer; the greater, the less of it can be used."""
+    """0 for a good answer; higher for a worse one."""
     return max((1 + MARKS.index(mark) for mark in found), default=0)
 
 
 def usable(found: list[str]) -> bool:
-    """Whether an answer with these marks is a caption: of one that was cut off, the whole sentences are."""
+    """Whether an answer with these marks is a caption. One that was cut off is, up to its last whole sentence."""
     return found in ([], ["truncated"])
 
 
 def repeating(text: str, language: str = "en") -> bool:
-    """Whether a sentence stands twice, something stands `ROUNDS` times in a row, or half of all has stood before."""
-    told = [" ".join(TOKEN.findall(sentence.lower())) for sentence in sentences(text)]
-    told = [sentence for sentence in told if sentence.count(" ") + 1 >= LEAST_SENTENCE]
+    """Whether a sentence comes twice, some words come `ROUNDS` times in a row, or half of the words are repeated."""
+    long = [" ".join(TOKEN.findall(sentence.lower())) for sentence in sentences(text)]
+    long = [sentence for sentence in long if sentence.count(" ") + 1 >= LEAST_SENTENCE]
     words = TOKEN.findall(text.lower())
-    return len(set(told)) < len(told) or _in_a_circle(words) or repeated_share(words, PHRASE[language]) >= MOST_REPEATED
+    return len(set(long)) < len(long) or _loops(words) or repeated_fraction(words, PHRASE[language]) >= MOST_REPEATED
 
 
-def _in_a_circle(words: list[str]) -> bool:
+def _loops(words: list[str]) -> bool:
     for length in range(1, len(words) // ROUNDS + 1):  # of one round
-        same = 0  # words in a row that are those of one round ago
+        same = 0  # words in a row that equal those one round before
         for before, word in zip(words, words[length:], strict=False):
             same = same + 1 if word == before else 0
             if same == length * (ROUNDS - 1):
@@ -79,25 +79,25 @@ def _in_a_circle(words: list[str]) -> bool:
     return False
 
 
-def repeated_share(words: list[str], phrase: int) -> float:
-    """The share of `words` that lie in a phrase of so many words which stood earlier in the text, in [0, 1].
+def repeated_fraction(words: list[str], phrase: int) -> float:
+    """The fraction of `words` in a phrase of `phrase` words that came earlier in the text, in [0, 1].
 
     The idea is the duplicate n-grams of Gopher's filter (2112.11446, table A1), where documents may have 15 % of their
-    characters in 5-grams that occur twice. A caption may say the same of several things ("… moves to the left and …"),
-    so that here a phrase's first occurrence does not count, and `MOST_REPEATED` is allowed: the most repetitive of
+    characters in 5-grams that occur twice. A caption may use the same words for several things ("… moves to the left
+    and …"). So a phrase's first occurrence does not count here, and `MOST_REPEATED` is allowed: the most repetitive of
     4,000 captions of the toy world has 0.41."""
-    seen, repeated = set(), set()  # phrases; places of words
-    for place in range(len(words) - phrase + 1):
-        here = tuple(words[place : place + phrase])
+    seen, repeated = set(), set()  # phrases; indices of words
+    for index in range(len(words) - phrase + 1):
+        here = tuple(words[index : index + phrase])
         if here in seen:
-            repeated.update(range(place, place + phrase))
+            repeated.update(range(index, index + phrase))
         seen.add(here)
     return len(repeated) / max(1, len(words))
 
 
 def refusing(text: str) -> bool:
-    """Whether the model speaks of itself or asks for the video, in English or Chinese, instead of describing it. What
-    stands in quotation marks is what someone in the video says."""
+    """Whether the model speaks of itself or asks for the video, in English or Chinese, instead of describing it. Words
+    in quotation marks are ignored: someone in the video says them."""
     return bool(REFUSAL.search(QUOTED.sub("", text.replace("’", "'").strip('"“”'))))
 
 
@@ -107,6 +107,6 @@ def sentences(text: str) -> list[str]:
 
 
 def whole_sentences(text: str) -> str:
-    """A text that was cut off, up to the end of its last full sentence; all of it where there is none."""
+    """A text that was cut off, up to the end of its last full sentence; all of it if there is none."""
     ends = [end.end() for end in re.finditer(END, text)]
     return text[: ends[-1]] if ends else text

@@ -1,11 +1,11 @@
 """How good are a manifest's captions? `python -m lite_sora.captioning.score MANIFEST` reads every row and measures
 
 words        how long they are (a Chinese character counts as a word)
-repetition   the share of a caption's 4-grams that it has had before: seq-rep-4 (1908.04319)
-diversity    distinct-1 and -2 (1510.03055): different n-grams as a share of all n-grams. They fall with the number of
-             captions, so compare manifests of one size
+repetition   the fraction of a caption's 4-grams that come earlier in it: seq-rep-4 (1908.04319)
+diversity    distinct-1 and -2 (1510.03055): different n-grams as a fraction of all n-grams. They fall with the number
+             of captions, so compare manifests of one size
 similarity   with --clip: the cosine of CLIP's embeddings of caption and frames; CLIP reads the first 77 tokens
-facts        with --toy: what a toy world's captions say of shape, colour and motion, right, wrong or missing
+facts        with --toy: shape, colour and motion in a toy world's captions, right, wrong or missing
 """
 
 import argparse
@@ -21,32 +21,33 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lite_sora.curation.footage import Footage, Reader
-from lite_sora.curation.similarity import FrameTextSimilarity, ModelError
+from lite_sora.curation.similarity import FrameTextSimilarity
 from lite_sora.data.clip import Clip, ManifestError, read_rows
 from lite_sora.data.video import ClipError
-from lite_sora.processes import default_device
-from lite_sora.storage.files import write_whole
+from lite_sora.processes import DeviceError, check_device
+from lite_sora.storage.files import FolderError, make_folder, write_whole
+from lite_sora.storage.hub import ModelError
 from lite_sora.toy.sentences import facts_of, mark_caption
 
-LISTED = 20  # problems that are listed; of the others only the number is said
+LISTED = 20  # problems that are listed; the others are only counted
 WORD = re.compile("[\u3400-\u9fff]|[^\\W\u3400-\u9fff]+(?:['’][^\\W\u3400-\u9fff]+)*")
 Triples = list[tuple[str, str, str]]  # shape, colour and motion of each thing
 
 
 @dataclass
 class Scores:
-    """What is kept of captions: a few numbers of each, and the hashes of all different n-grams."""
+    """A few numbers of each caption, and the hashes of all different n-grams."""
 
     clips: int = 0
     captions: int = 0
     empty: int = 0
-    words: array = field(default_factory=lambda: array("f"))  # of each caption, as the next two
+    words: array = field(default_factory=lambda: array("f"))  # one number a caption, as in the next two
     repetition: array = field(default_factory=lambda: array("f"))
     similarity: array = field(default_factory=lambda: array("f"))
     different: set[int] = field(default_factory=set)  # captions
     grams: dict[int, set[int]] = field(default_factory=lambda: {1: set(), 2: set()})
     facts: Counter = field(default_factory=Counter)  # right, wrong, missing
-    marked: int = 0  # captions whose facts were looked at
+    marked: int = 0  # captions whose facts were checked
     all_right: int = 0
     problems: int = 0
     listed: list[str] = field(default_factory=list)  # the first of them
@@ -82,7 +83,7 @@ def ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
 
 
 def repetition(words: list[str], n: int = 4) -> float:
-    """The share of n-grams that stand earlier in the same caption already: 0 to nearly 1."""
+    """The fraction of n-grams that come earlier in the same caption: 0 to nearly 1."""
     grams = ngrams(words, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
@@ -93,10 +94,10 @@ def score(
     truth: dict[str, Triples] | None = None,
     allow_outside: bool = False,
 ) -> Scores:
-    """Measures all captions of a manifest, row by row. truth: what a clip really shows, by its id.
+    """Measures all captions of a manifest, row by row. truth: {clip id: the things that it really shows}.
 
-    Rows and videos that are broken, and clips without a caption or without known facts, are problems: counted, listed
-    and left out. Raises ManifestError where there is no such manifest.
+    Broken rows and videos, and clips without a caption or without known facts, are problems: counted, listed and left
+    out. Raises ManifestError if there is no such manifest.
     """
     manifest, scores = Path(manifest), Scores()
     for _, clip in tqdm(read_rows(manifest, allow_outside), "scoring", unit="clip", leave=False):
@@ -111,21 +112,21 @@ def score(
         for caption in captions:
             scores.add(caption)
         if truth is not None and clip.id not in truth:
-            scores.add_problem(f"clip {clip.id!r}: nobody knows what it shows")
+            scores.add_problem(f"clip {clip.id!r}: it is unknown what it shows")
         elif truth is not None:
             for caption in captions or [""]:
                 scores.add_facts(caption, truth[clip.id])
         if similarity and captions:
             try:
                 frames = Footage(clip, manifest.parent / clip.video, Reader(manifest.parent / clip.video)).pick(3)
-                scores.similarity.extend(similarity.score(frames, caption) for caption in captions)
+                scores.similarity.extend(similarity.score([frames] * len(captions), captions))
             except ClipError as error:
                 scores.add_problem(str(error))
     return scores
 
 
 def read_truth(manifest: Path | str) -> dict[str, Triples]:
-    """id: the things in it, for each clip of a toy world's manifest."""
+    """{clip id: the things in it} of a toy world's manifest."""
     return {
         clip.id: things
         for _, clip in read_rows(manifest, True)
@@ -137,8 +138,8 @@ def read_truth(manifest: Path | str) -> dict[str, Triples]:
 
 
 def results(scores: Scores) -> dict:
-    """All numbers, for JSON. Facts are shares of all that captions say or should say; "wrong" has also what they say of
-    things that are not there."""
+    """All numbers, for JSON. Facts are fractions of all facts that captions say or should say; "wrong" includes facts
+    about things that are not there."""
     found = {"clips": scores.clips, "captions": scores.captions, "empty": scores.empty, "problems": scores.problems}
     for name in ("words", "repetition", "similarity"):
         if values := getattr(scores, name):
@@ -156,7 +157,7 @@ def results(scores: Scores) -> dict:
 
 
 def table(found: dict) -> str:
-    """The numbers in a few lines."""
+    """The numbers as text, a few lines."""
     lines = [f"{found['captions']:,} captions of {found['clips']:,} clips, {found['empty']:,} of them without one"]
     lines.append(f"{'':12}" + "".join(f"{name:>10}" for name in ("mean", "median", "min", "max")))
     for name in ("words", "repetition", "similarity"):
@@ -168,13 +169,15 @@ def table(found: dict) -> str:
             f"{diversity['distinct-2']:.4f}, {diversity['different captions']:.1%} of the captions differ"
         )
     if facts := found.get("facts"):
-        shares = " · ".join(f"{mark} {facts[mark]:.1%}" for mark in ("right", "wrong", "missing"))
-        lines.append(f"facts       {shares}; all right in {facts['all right']:.1%} of {facts['captions']:,} captions")
+        fractions = " · ".join(f"{mark} {facts[mark]:.1%}" for mark in ("right", "wrong", "missing"))
+        lines.append(
+            f"facts       {fractions}; all right in {facts['all right']:.1%} of {facts['captions']:,} captions"
+        )
     return "\n".join(lines)
 
 
 def draw(scores: Scores, path: Path) -> None:
-    """Draws what was measured into a PNG, which appears whole or not at all."""
+    """Draws histograms of the scores into a PNG, which appears whole or not at all."""
     from matplotlib.figure import Figure
 
     spreads = {"words a caption": scores.words, "repeated 4-grams": scores.repetition}
@@ -200,29 +203,31 @@ def main() -> None:
     )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")
-    parser.add_argument("--toy", action="store_true", help="the clips are the toy world's: look at facts")
+    parser.add_argument("--toy", action="store_true", help="the clips are the toy world's: score their facts")
     parser.add_argument(
-        "--truth", type=Path, help="with --toy: the toy world's own manifest, if this one lost the facts"
+        "--truth", type=Path, help="with --toy: the toy world's own manifest, if this one lacks the facts"
     )
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     parser.add_argument("--picture", type=Path, help="a PNG for their histograms")
-    parser.add_argument("--device", help="for CLIP (default: the first of cuda, mps and cpu that is there)")
-    parser.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
+    parser.add_argument("--device", help="for CLIP (default: cuda if there is one, then mps, then cpu)")
+    parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
     if options.truth and not options.toy:
         parser.error("--truth is for --toy")
-    for path in filter(None, (options.out, options.picture)):  # before what takes long
-        path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        for flag, path in (("--out", options.out), ("--picture", options.picture)):
+            if path:
+                make_folder(path.parent, f"{flag} {path}")
+        device = check_device(options.device)
         truth = read_truth(options.truth or options.manifest) if options.toy else None
         if truth == {}:
             raise ManifestError(
                 f"{options.truth or options.manifest}: does not say what the clips show (stats, toy); with --truth, "
                 "name the manifest that the toy world was written with"
             )
-        clip = FrameTextSimilarity(options.clip, options.device or default_device()) if options.clip else None
+        clip = FrameTextSimilarity(options.clip, device) if options.clip else None
         scores = score(options.manifest, clip, truth, options.allow_outside)
-    except (ManifestError, ModelError) as error:
+    except (DeviceError, FolderError, ManifestError, ModelError) as error:
         sys.exit(f"score: {error}")
     found = {"manifest": str(options.manifest), "clip": options.clip, **results(scores)}
     print(table(found))

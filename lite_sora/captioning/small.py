@@ -1,7 +1,7 @@
-"""A captioner of our own: a small SmolVLM (2504.05299) of transformers' own classes, before it has learnt anything.
+"""A captioner that can be trained here: a small SmolVLM (2504.05299) of transformers' own classes, untrained.
 
-A vision tower reads each frame by itself, neighbouring patches are folded into few tokens (pixel shuffle), and a
-language model reads the tokens of all frames and writes the caption. `training/captioner.py` trains it.
+A vision tower encodes each frame, neighbouring patches are merged into few tokens (pixel shuffle), and a language model
+reads the tokens of all frames and writes the caption. `training/captioner.py` trains it.
 """
 
 import numpy as np
@@ -11,23 +11,23 @@ from torch import Tensor, nn
 
 from lite_sora.data.loading import to_model_range
 
-# Special tokens, as SmolVLM's tokenizer names them; their ids are their places here.
+# Special tokens, as SmolVLM's tokenizer names them; their ids are their indices here.
 PAD, START, END = "<pad>", "<|im_start|>", "<end_of_utterance>"
 IMAGE, AROUND_IMAGE, GLOBAL_IMAGE = "<image>", "<fake_token_around_image>", "<global-img>"
 SPECIAL = [PAD, START, END, IMAGE, AROUND_IMAGE, GLOBAL_IMAGE]
 
-# The frames, and no question: a model that knows one answer is not to be put off by the words in which it is asked.
+# The frames without a question: the model has one task, whatever the words of the prompt.
 CHAT_TEMPLATE = (
     START + "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'image' %}"
     "<image>{% endif %}{% endfor %}{% endfor %}" + END
 )
-IGNORED = -100  # a target that is no token: what fills the shorter captions of a batch
+IGNORED = -100  # a target that is not a token: padding of the shorter captions of a batch
 
 
 def make_processor(captions: list[str], words: int, side: int, patch: int, merge: int):
-    """What makes tensors of frames, `side` pixels each way, and of text: byte-level BPE with at most so many words of
-    the captions, which can spell all others, and Idefics 3's processor, whose tokens are SmolVLM's: that one's own asks
-    for num2words and torchvision, for videos only, and this one is shown frames as images."""
+    """The processor that turns frames, side × side pixels, and text into tensors. Its tokenizer is a byte-level BPE of
+    at most `words` tokens, trained on the captions. The class is Idefics 3's, which makes the same tokens as SmolVLM's:
+    SmolVLM's own needs num2words and torchvision, for videos, and the frames here are images."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import Idefics3ImageProcessorPil, Idefics3Processor, PreTrainedTokenizerFast
 
@@ -58,8 +58,8 @@ def make_processor(captions: list[str], words: int, side: int, patch: int, merge
 
 
 def make_model(vocabulary: int, channels: int, layers: int, heads: int, side: int, patch: int, merge: int):
-    """A SmolVLM with random weights. Squares of patch × patch pixels are what its vision tower reads, and squares of
-    merge × merge of those become one token of its language model; both have so many channels, layers and heads."""
+    """A SmolVLM with random weights. Its vision tower reads patches of patch × patch pixels, and merge × merge of these
+    become one token of its language model. `channels`, `layers` and `heads` are those of both."""
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
     size = {
@@ -82,11 +82,11 @@ def make_model(vocabulary: int, channels: int, layers: int, heads: int, side: in
     return model
 
 
-# ---------------------------------------------------------------- what the model reads and writes
+# ---------------------------------------------------------------- its input and output
 
 
 def prompt(processor, frames: int) -> Tensor:
-    """Token ids (P,) of what comes before a caption, just as the processor makes them for whoever uses the model."""
+    """Token ids (P,) of the prompt before a caption, as the processor makes them when the model is used."""
     text = processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "image"}] * frames}], add_generation_prompt=True
     )
@@ -95,26 +95,26 @@ def prompt(processor, frames: int) -> Tensor:
 
 
 def to_pixels(video: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, 3, T, H, W) → (B, T, 3, H, W) in [-1, 1], as the processor has them."""
+    """uint8 (B, 3, T, H, W) → (B, T, 3, H, W) in [-1, 1], the order of the processor."""
     return to_model_range(video.to(device, non_blocking=True)).transpose(1, 2).contiguous()
 
 
 def caption_ids(tokenizer, captions: list[str]) -> Tensor:
-    """Targets (B, L): the tokens of each caption and the one that ends it. A caption with "<image>" in it spells it."""
+    """Targets (B, L): the tokens of each caption and the one that ends it. "<image>" in a caption is spelt out."""
     rows = [tokenizer.encode(caption, split_special_tokens=True) for caption in captions]
     rows = [torch.tensor([*row, tokenizer.eos_token_id]) for row in rows]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=IGNORED)
 
 
 def next_tokens(model: nn.Module, pixels: Tensor, prompt: Tensor, targets: Tensor) -> Tensor:
-    """Logits (B, L, V) of each target (B, L), from the frames, the prompt (P,) and the targets before it."""
-    ids = torch.cat([prompt.expand(len(targets), -1), targets.clamp(min=0)], dim=1)  # (B, P + L), filled up with PAD
+    """Logits (B, L, V) of each target (B, L), given the frames, the prompt (P,) and the targets before it."""
+    ids = torch.cat([prompt.expand(len(targets), -1), targets.clamp(min=0)], dim=1)  # (B, P + L), padded with PAD
     length = targets.shape[1]
     return model(input_ids=ids, pixel_values=pixels, use_cache=False, logits_to_keep=length + 1).logits[:, :-1]
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each caption, a mean over its tokens (B,), and the share of them that are likeliest (B,)."""
+    """Each caption's mean cross-entropy over its tokens (B,), and the fraction of them that is the likeliest (B,)."""
     there = targets != IGNORED
     count = there.sum(1)
     loss = F.cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none").sum(1)

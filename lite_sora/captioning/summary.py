@@ -1,7 +1,7 @@
 """The captions of a clip's frames → one caption of the clip, written by a language model.
 
-An image captioner sees frames one by one and knows nothing of motion; what moves, and where to, is in the differences
-between its captions, which is why the language model is told the times.
+An image captioner sees frames one by one and no motion. What moves, and where to, is in the differences between its
+captions, so the language model is given their times.
 """
 
 from lite_sora.captioning.answers import Answer
@@ -21,7 +21,7 @@ def summarise(
     """One caption for each of B clips, from the captions of its frames and their times in seconds.
 
     `{captions}` in the template becomes lines like "0.5 s: a dog sits". Frames without a caption are left out; a clip
-    with none gets an empty answer, without asking: a model would make something up.
+    with none gets an empty answer without a request, since the model would invent something.
     """
     lists = [_lines(captions, at) for captions, at in zip(frame_captions, times, strict=True)]
     requests = [fill(template, captions=lines) for lines in lists if lines]

@@ -1,8 +1,8 @@
 """A short prompt → one in the style of the training captions, before generation.
 
-A model that was trained on long captions is at its best with long prompts, and people write short ones, so DALL-E 3
-("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora let a language model rewrite them. For
-the toy world there are rules instead, which need no model.
+A model that was trained on long captions works best with long prompts, and people write short ones. DALL-E 3
+("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora therefore let a language model rewrite
+them. For the toy world, rules do it without a model.
 """
 
 import re
@@ -18,7 +18,8 @@ from lite_sora.captioning.language import LanguageModel
 from lite_sora.captioning.prompts import fill, read_prompt
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.seeds import seed_of
-from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, captions, random_scene, random_thing
+from lite_sora.toy.sentences import captions
+from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, random_scene, random_thing
 
 # ---------------------------------------------------------------- with a language model
 
@@ -26,10 +27,12 @@ from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, caption
 def upsample(
     model: LanguageModel, prompts: list[str], examples: list[str], seed: int = 0, temperature: float = 0.3
 ) -> list[str]:
-    """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without any in
-    that of detailed captions (prompts/upsample), in Chinese where a prompt is. The same prompt and seed give the same.
+    """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without examples
+    in that of detailed captions (prompts/upsample). A Chinese prompt is rewritten in Chinese. The same prompt and seed
+    give the same result.
 
-    Warns of an answer that was cut off, and keeps its whole sentences, and of an empty one, and keeps the prompt.
+    Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty one, for which the
+    prompt is kept.
     """
     requests = []
     for prompt in prompts:
@@ -47,19 +50,19 @@ def _usable(answer: Answer, prompt: str, model: str) -> str:
     """The caption in an answer: its first paragraph, without quotation marks around it."""
     text = answer.text.partition("\n\n")[0]
     if not answer.finished and text == answer.text:
-        warnings.warn(f"{model} did not come to an end with the prompt {prompt!r}", stacklevel=3)
+        warnings.warn(f"{model} did not finish its answer to the prompt {prompt!r}", stacklevel=3)
         sentences = re.match(r"(?s).*[.!?。！？]", text)
         text = sentences[0] if sentences else text
     text = " ".join(text.split()).strip("\"'*“”「」 ")
     if not text:
-        warnings.warn(f"{model} wrote nothing for the prompt {prompt!r}, which stays as it is", stacklevel=3)
+        warnings.warn(f"{model} wrote nothing for the prompt {prompt!r}, which is kept", stacklevel=3)
     return text or prompt
 
 
 def training_captions(training: dict, most: int = 8) -> list[str]:
-    """The first captions of the data that a run was trained on, from the settings in its config.json: of its manifest,
-    if that is still there, or of the toy world."""
-    if not training:  # a model from elsewhere
+    """The first captions of a run's training data, by the settings in its config.json: from its manifest if that still
+    exists, or from the toy world."""
+    if not training:  # not a model that was trained here
         return []
     if not training.get("data"):
         corner = CORNERS.get(training.get("toy_corner"), Corner())
@@ -97,7 +100,7 @@ WORDS = {  # fact: {value: the words that mean it}
 MEANING = {
     word: (fact, value) for fact, values in WORDS.items() for value, words in values.items() for word in words.split()
 }
-SAYS_NOTHING = """
+FILLERS = """
     a an the one of it its is are that which and then to towards side something thing object shape coloured colored
     moving moves move going goes go heading heads gliding glides drifting drifts sliding slides standing stands
     video clip shows showing
@@ -108,9 +111,9 @@ TO = {"top": "up", "bottom": "down"}
 
 def upsample_toy(prompt: str, seed: int = 0) -> str:
     """A prompt about one thing → the words of the toy world's captions: "red ball going right" → "a red circle moving
-    right". What it leaves open of shape, colour and motion (right, left, up, down) comes from the seed.
+    right". A shape, colour or motion (right, left, up, down) that is not in the prompt is drawn by the seed.
 
-    Size and speed or a background, which the plainest caption does not tell, are told if the prompt does. Raises
+    Size, speed and background, which the plainest caption leaves out, are said if the prompt says them. Raises
     ValueError for a word that is not understood, and for a prompt that contradicts itself.
     """
     said = _read(prompt)
@@ -121,9 +124,7 @@ def upsample_toy(prompt: str, seed: int = 0) -> str:
     triple = said.get("shape", shape), said.get("colour", colour), said.get("change") or way or motion
     thing = random_thing(rng, corner, triple)
     if "speed" in said and not thing.distance:
-        raise ValueError(
-            f"the prompt {prompt!r} says {said['speed']} of a thing that is {triple[2]}, which has no speed"
-        )
+        raise ValueError(f"the prompt {prompt!r} says {said['speed']} of a thing that is {triple[2]}, which has none")
     thing = replace(thing, size=said.get("size", thing.size), speed=said.get("speed", thing.speed))
     plain, with_background, _, detailed = captions(Scene((thing,), said.get("background", "black")))
     if "size" in said or "speed" in said:
@@ -132,7 +133,7 @@ def upsample_toy(prompt: str, seed: int = 0) -> str:
 
 
 def _read(prompt: str) -> dict[str, str]:
-    """fact: value, of the facts that a prompt tells."""
+    """{fact: value} of the facts in a prompt."""
     text = re.sub(r"\bfrom (?:the )?(left|right|top|bottom)\b", lambda found: AWAY_FROM[found[1]], prompt.lower())
     text = re.sub(r"\bto (?:the )?(top|bottom)\b", lambda found: TO[found[1]], text)
     text = re.sub(r"\b(?:on|over|against) (?:an? |the )?(black|white|gr[ae]y)(?: background)?\b", r"on\1", text)
@@ -143,7 +144,7 @@ def _read(prompt: str) -> dict[str, str]:
         raise ValueError(f"the prompt {prompt!r} is about more than one thing; the toy world's rules take one")
     said: dict[str, str] = {}
     for word in words:
-        if word in SAYS_NOTHING:
+        if word in FILLERS:
             continue
         if word not in MEANING:
             raise ValueError(

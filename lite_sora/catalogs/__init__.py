@@ -2,10 +2,10 @@
 
     python -m lite_sora.catalogs NAME --annotations FILE … [--videos FOLDER] --out manifest.jsonl
 
-With --videos only clips whose files exist are written, by their path relative to the manifest. Without it paths are
-written as the dataset lays them out, beside the manifest. Rows that cannot be used are counted, shown, and all written
-to NAME.rejected.jsonl. Files of any length are streamed; only videoinstruct-100k and msr-vtt hold their one small file.
-Nothing is downloaded, and nothing in a file is executed. Mind the licences: nearly all are for research only.
+With --videos only clips whose files exist are written, with their path relative to the manifest. Without it, paths are
+the dataset's own, relative to the manifest's folder. Rows that cannot be used are counted, shown, and all written to
+NAME.rejected.jsonl. Files of any length are streamed, except the small ones of videoinstruct-100k and msr-vtt. Nothing
+is downloaded, and nothing in a file is executed. Mind the licences: nearly all are for research only.
 
 NAME                files to download                      licence                    what becomes what
 videoinstruct-100k  VideoInstruct100K.json                 CC BY-NC-SA 4.0 (the hub   answers to "describe the video" →
@@ -27,12 +27,12 @@ internvid           InternVid-10M-flt.jsonl, -full.jsonl,  CC BY-NC-SA 4.0      
                     … (hub: OpenGVLab)                                                --files clips: cut files
 webvid-10m          results_10M_{train,val}.csv            withdrawn on 23 Feb 2024   row → videos/{page_dir}/
                                                                                       {videoid}.mp4
-folder              a folder of videos with .txt or .json  yours                      video → clip; shards are taken out
-                    beside them; WebDataset .tar shards                               beside the manifest
+folder              a folder of videos with .txt or .json  yours                      video → clip; shards are extracted
+                    next to them; WebDataset .tar shards                              next to the manifest
 data-juicer         its JSONL                              yours                      video of a chunk → clip
-lite-sora           metadata.json beside videos/           yours                      "path", "text" → clip
+lite-sora           metadata.json next to videos/          yours                      "path", "text" → clip
 to-data-juicer      one of our manifests                   yours                      manifest → Data-Juicer's JSONL
 
-Splits are train, val and test, from the file's column or its name; --split says it where neither does. `source` is the
-video that a clip was cut from, by which to split without leaks.
+Splits are train, val and test, from a column of the file or from its name; --split sets one. `source` is the video that
+a clip was cut from: split by it to avoid leaks.
 """

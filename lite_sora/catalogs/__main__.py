@@ -21,6 +21,7 @@ from lite_sora.catalogs import (
 from lite_sora.catalogs.convert import Source, check_inputs, convert
 from lite_sora.catalogs.values import CatalogError
 from lite_sora.data.clip import ManifestError
+from lite_sora.storage.files import FolderError, make_folder
 
 NAMES = ["videoinstruct-100k", "panda-70m", "youku-mplug", "msr-vtt", "shot2story", "internvid", "webvid-10m"]
 NAMES += ["folder", "data-juicer", "lite-sora", "to-data-juicer"]
@@ -31,7 +32,7 @@ def source(options: argparse.Namespace, path: Path) -> Source:
     """The entries of one annotation file, with where its videos are."""
     split, language = options.split, options.language
     videos, home = options.videos, options.out.parent
-    beside = (videos or path.parent, videos is not None)  # for files whose paths are relative to their own folder
+    own_folder = (videos or path.parent, videos is not None)  # for files whose paths are relative to their own folder
     match options.name:
         case "videoinstruct-100k":
             return Source(videoinstruct.read(path, options.all_questions, split), videos)
@@ -52,9 +53,9 @@ def source(options: argparse.Namespace, path: Path) -> Source:
         case "folder":
             return Source(shards.read(path, home, language, split), home)
         case "data-juicer":
-            return Source(data_juicer.read(path, language, split), *beside)
+            return Source(data_juicer.read(path, language, split), *own_folder)
         case "lite-sora":
-            return Source(lite_sora_layout.read(path, language, split), *beside)
+            return Source(lite_sora_layout.read(path, language, split), *own_folder)
 
 
 def parse() -> argparse.Namespace:
@@ -63,12 +64,12 @@ def parse() -> argparse.Namespace:
         description=catalogs.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=NAMES, metavar="NAME", help="one of those above")
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help="one of the names above")
     parser.add_argument("--annotations", type=Path, nargs="+", required=True, help="annotation files, or a folder")
     parser.add_argument("--videos", type=Path, help="folder of the videos: only those that exist are written")
     parser.add_argument("--out", type=Path, required=True, help="the manifest to write")
-    parser.add_argument("--limit", type=int, help="stop after so many clips")
-    parser.add_argument("--split", choices=["train", "val", "test"], help="overrides what the file says")
+    parser.add_argument("--limit", type=int, help="stop after this number of clips")
+    parser.add_argument("--split", choices=["train", "val", "test"], help="overrides the file's split")
     parser.add_argument("--language", help="of the captions, as in en, zh (folder, data-juicer, lite-sora)")
     parser.add_argument("--all-questions", action="store_true", help="videoinstruct-100k: every answer is a caption")
     parser.add_argument("--files", choices=["clips", "sources"], help="msr-vtt, internvid: what the videos on disk are")
@@ -79,7 +80,7 @@ def parse() -> argparse.Namespace:
     if options.videos and not options.videos.is_dir():
         parser.error(f"--videos {options.videos}: there is no such folder")
     if options.videos and (options.name == "folder" or any(path.is_dir() for path in options.annotations)):
-        parser.error("the videos lie in what --annotations names; leave --videos out")
+        parser.error("the videos are in the folder of --annotations; leave --videos out")
     takes = {"files": HAS_FILES, "parts": ["shot2story"], "all_questions": ["videoinstruct-100k"]}
     takes["language"] = ["folder", "data-juicer", "lite-sora"]
     for flag, names in takes.items():
@@ -95,6 +96,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     try:
+        make_folder(options.out.parent, f"--out {options.out}")
         check_inputs(options.annotations, options.out)
         if options.name == "folder":
             shards.check_names([path for path in options.annotations if not path.is_dir()])
@@ -102,10 +104,10 @@ def main() -> None:
             samples, windows = data_juicer.write(options.annotations[0], options.out)
             print(f"{options.out}: {samples} samples")
             if windows:
-                print(f"{windows} are windows of longer files, of which Data-Juicer will see the whole: cut them first")
+                print(f"{windows} are windows of longer files, which Data-Juicer will see whole: cut them first")
             return
         report = convert((source(options, path) for path in options.annotations), options.out, options.limit)
-    except (CatalogError, ManifestError, OSError) as error:
+    except (CatalogError, FolderError, ManifestError, OSError) as error:
         sys.exit(str(error))
     if not report.clips:
         print(*list(report.lines(options.out))[1:], sep="\n", file=sys.stderr)

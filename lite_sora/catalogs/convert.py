@@ -1,22 +1,23 @@
 """Entries of any catalog → a manifest, and a report of what could not be used.
 
-Here stands what holds for all datasets: videos are looked up, paths may not lead out of their folder, ids are unique,
+The checks that are common to all datasets are made here: videos exist, paths do not leave their folder, ids are unique,
 captions are not empty, times are in order.
 """
 
 import json
 import os
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from lite_sora.catalogs.files import find_video, leaves
 from lite_sora.catalogs.rows import Entry
 from lite_sora.catalogs.values import CatalogError, Unusable
+from lite_sora.catalogs.videos import find_video, leaves
 from lite_sora.data.clip import Clip, write_manifest
+from lite_sora.storage.files import write_whole
+from lite_sora.storage.journal import scratch
 
 SHOWN = 3  # rejected rows of each reason that are printed; all of them are in the side file
 
@@ -26,7 +27,7 @@ class Source:
     """One annotation file or folder, with the folder that its videos are relative to."""
 
     entries: Iterable[Entry]
-    folder: Path | None = None  # None: nobody said where the videos are, so paths are written as the dataset has them
+    folder: Path | None = None  # None: unknown, so paths are written as the dataset has them
     must_exist: bool = True
 
 
@@ -35,14 +36,14 @@ class Report:
     """What was written, and the rows that could not be used: how many for each reason, and the first of them."""
 
     clips: int = 0
-    outside: int = 0  # clips whose videos lie outside the manifest's folder
+    outside: int = 0  # clips whose videos are outside the manifest's folder
     rejected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     first: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def lines(self, out: Path) -> Iterator[str]:
         yield f"{out}: {self.clips} clips"
         if self.outside:
-            yield f"{self.outside} of them lie outside the manifest's folder: pass --allow-outside to whatever reads it"
+            yield f"{self.outside} of them are outside the manifest's folder: read it with --allow-outside"
         if self.rejected:
             yield f"{sum(self.rejected.values())} rows could not be used; all of them are in {side_file(out)}"
         for reason, count in sorted(self.rejected.items(), key=lambda item: -item[1]):
@@ -55,22 +56,20 @@ def side_file(out: Path) -> Path:
 
 
 def convert(sources: Iterable[Source], out: Path, limit: int | None = None) -> Report:
-    """Writes the manifest `out`, and beside it NAME.rejected.jsonl with {"where", "reason", "detail", "row"} for every
-    row that could not be used. Needs no more memory for ten million rows than for ten, if the sources do not."""
+    """Writes the manifest `out`, and next to it NAME.rejected.jsonl with {"where", "reason", "detail", "row"} for every
+    row that could not be used. The memory does not grow with the rows, unless that of a source does."""
     report = Report()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    side, part = side_file(out), out.with_suffix(".rejected.jsonl.part")
-    try:
+
+    def write_both(part: Path) -> None:
         with part.open("w", encoding="utf-8", errors="backslashreplace") as lines:
             clips = islice(_usable(sources, str(out.parent.resolve()), report, lines), limit)
             first = next(clips, None)
             if first is not None:
                 report.clips = write_manifest(out, chain([first], clips))
-        side.unlink(missing_ok=True)  # an earlier run's
-        if report.rejected:
-            os.replace(part, side)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(side_file(out), write_both)
+    if not report.rejected:
+        side_file(out).unlink()
     return report
 
 
@@ -94,7 +93,7 @@ def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Itera
 
 
 def _checked(clip: Clip, folder: str, must_exist: bool, home: str) -> Clip:
-    """A clip as it goes into a manifest in `home`; until here its path is relative to `folder`. (These are strings: a
+    """A clip as it goes into a manifest in `home`; before, its path is relative to `folder`. (Both are strings: a
     Path for each of ten million rows would take longer than all the rest.)"""
     captions = list(dict.fromkeys(caption.strip() for caption in clip.all_captions if caption.strip()))
     if not captions:
@@ -104,12 +103,12 @@ def _checked(clip: Clip, folder: str, must_exist: bool, home: str) -> Clip:
     try:
         "".join((clip.id, clip.video, *captions)).encode()
     except UnicodeEncodeError:
-        raise Unusable("text that is no valid Unicode") from None
+        raise Unusable("text that is not valid Unicode") from None
     video = find_video(folder, clip.video) if must_exist else clip.video
     if video is None:
         raise Unusable("no such video file", clip.video)
     if leaves(video):
-        raise Unusable("a path that leads out of the folder; say with --videos where the videos are", video)
+        raise Unusable("a path that leads out of the folder; name the folder of the videos with --videos", video)
     path = os.path.relpath(f"{folder}/{video}", home).replace(os.sep, "/")
     return replace(clip, video=path, caption=captions[0], captions=captions if len(captions) > 1 else [])
 
@@ -126,16 +125,15 @@ def _reject(entry: Entry, error: Unusable, report: Report, side) -> None:
 
 
 class Used:
-    """The ids that have been used. They are kept on disk, in a temporary file that SQLite deletes, with no more than
-    64 MiB of them in memory, where a set would grow with the file."""
+    """The ids that have been used, in a temporary database with 64 MiB in memory: a set would grow with the file."""
 
     def __init__(self):
-        self.ids = sqlite3.connect("")
-        self.ids.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536")
+        self.ids = scratch()
+        self.ids.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -65536")
         self.ids.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def add(self, name: str) -> bool:
-        """False where the id was there already."""
+        """Returns False if the id was there already."""
         return self.ids.execute("INSERT OR IGNORE INTO ids VALUES (?)", (name,)).rowcount == 1
 
 

@@ -1,8 +1,8 @@
 """Data-Juicer's JSONL, in both directions (2309.02033, DJ-SORA).
 
 A sample is {"text": "<__dj__video> a caption <|__dj__eoc|>", "videos": ["videos/a.mp4"], …}: the text is cut into
-chunks by the end-of-chunk token, and the k-th video token stands for videos[k]. Paths are relative to the file's own
-folder. There are no start and end: Data-Juicer sees whole files. Measured numbers stand in "__dj__stats__", one for
+chunks by the end-of-chunk token, and the k-th video token means videos[k]. Paths are relative to the file's own
+folder. There are no start and end: Data-Juicer sees whole files. Measured numbers are in "__dj__stats__", one for
 each video.
 """
 
@@ -13,12 +13,13 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
 from lite_sora.catalogs.rows import Entry, entries, jsonl_rows
-from lite_sora.catalogs.values import Unusable, digest, seconds, split_name
+from lite_sora.catalogs.values import Unusable, digest, window_and_names
 from lite_sora.data.clip import Clip, read_manifest
+from lite_sora.storage.files import write_whole
 
 VIDEO, END = "<__dj__video>", "<|__dj__eoc|>"
 OTHER_TOKENS = ("<__dj__image>", "<__dj__audio>")
-STATS = {  # ours: (theirs, factor) where both mean the same; their motion score is in pixels, and theirs alone
+STATS = {  # ours: (theirs, factor) if both mean the same; their motion score, in pixels, does not
     "duration": ("video_duration", 1),
     "width": ("video_width", 1),
     "height": ("video_height", 1),
@@ -27,8 +28,8 @@ STATS = {  # ours: (theirs, factor) where both mean the same; their motion score
 
 
 def read(path: Path, language: str | None = None, split: str | None = None) -> Iterator[Entry]:
-    """One clip for each video of each chunk. Keys that `write` adds are read back; a sample without "id" gets one from
-    its video and its caption, so that it does not depend on the order."""
+    """One clip for each video of each chunk. Keys that `write` adds are read back. A sample without "id" gets one from
+    its video and caption, which does not depend on the order."""
 
     def clips(row: dict) -> Iterator[Clip]:
         videos, content = row.get("videos"), row.get("text")
@@ -39,12 +40,12 @@ def read(path: Path, language: str | None = None, split: str | None = None) -> I
         if VIDEO not in content and len(videos) == 1:
             content = VIDEO + content.replace(END, " ")
         if content.count(VIDEO) != len(videos):
-            raise Unusable("not as many video tokens as videos", f"{content.count(VIDEO)} for {len(videos)}")
-        place = 0
+            raise Unusable("another number of video tokens than of videos", f"{content.count(VIDEO)} for {len(videos)}")
+        index = 0
         for chunk in content.split(END):
             for _ in range(chunk.count(VIDEO)):
-                yield _clip(row, videos, place, _words(chunk), language, split)
-                place += 1
+                yield _clip(row, videos, index, _words(chunk), language, split)
+                index += 1
 
     return entries(jsonl_rows(path), clips)
 
@@ -55,37 +56,27 @@ def _words(chunk: str) -> str:
     return " ".join(chunk.split())
 
 
-def _clip(row: dict, videos: list[str], place: int, caption: str, language: str | None, split: str | None) -> Clip:
-    video, name = videos[place], row.get("id")
+def _clip(row: dict, videos: list[str], index: int, caption: str, language: str | None, split: str | None) -> Clip:
+    video, name = videos[index], row.get("id")
     if isinstance(name, (str, int)) and str(name):
-        name = f"{name}-{place}" if len(videos) > 1 else str(name)
+        name = f"{name}-{index}" if len(videos) > 1 else str(name)
     else:
         name = f"{PurePosixPath(video).stem}-{digest(video, caption)}"
     captions = row.get("captions")
     captions = [one for one in captions if isinstance(one, str)] if isinstance(captions, list) else []
-    start, end = (None if row.get(key) is None else seconds(row[key]) for key in ("start", "end"))
-    known = {key: row[key] if isinstance(row.get(key), str) else None for key in ("language", "split", "source")}
+    captions = [caption, *captions] if captions else []
     return Clip(
-        name,
-        video,
-        caption,
-        [caption, *captions] if captions else [],
-        start,
-        end,
-        language or known["language"],
-        split or split_name(known["split"]),
-        known["source"],
-        _stats(row, place, len(videos)),
+        name, video, caption, captions, *window_and_names(row, language, split), _stats(row, index, len(videos))
     )
 
 
-def _stats(row: dict, place: int, count: int) -> dict:
-    """Numbers under our names where there are such, and under theirs else."""
+def _stats(row: dict, index: int, count: int) -> dict:
+    """Numbers under our names if there are such, else under theirs."""
     stats = dict(row["stats"]) if isinstance(row.get("stats"), dict) else {}
     ours = {theirs: (name, factor) for name, (theirs, factor) in STATS.items()}
     measured = row.get("__dj__stats__")
     for theirs, values in (measured if isinstance(measured, dict) else {}).items():
-        value = values[place] if isinstance(values, list) and len(values) == count else None
+        value = values[index] if isinstance(values, list) and len(values) == count else None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             name, factor = ours.get(theirs, (theirs, 1))
             stats[name] = value if factor == 1 else round(value / factor, 9)
@@ -93,17 +84,20 @@ def _stats(row: dict, place: int, count: int) -> dict:
 
 
 def write(manifest: Path, out: Path) -> tuple[int, int]:
-    """Writes a manifest as Data-Juicer's JSONL, and returns how many samples, and how many of them are windows (start,
-    end) of a longer file: of those Data-Juicer would see the whole. The file appears whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part, samples, windows = out.with_name(out.name + ".part"), 0, 0
+    """Writes a manifest as Data-Juicer's JSONL. Returns the number of samples, and of those that are windows (start,
+    end) of a longer file, which Data-Juicer would see whole. The file appears whole or not at all."""
+    samples = windows = 0
     prefix = os.path.relpath(manifest.parent.resolve(), out.parent.resolve())
-    with part.open("w", encoding="utf-8") as lines:
-        for clip in read_manifest(manifest, allow_outside=True):  # no video is opened here
-            windows += clip.start is not None or clip.end is not None
-            samples += 1
-            lines.write(json.dumps(_sample(clip, prefix), ensure_ascii=False) + "\n")
-    os.replace(part, out)
+
+    def write_samples(part: Path) -> None:
+        nonlocal samples, windows
+        with part.open("w", encoding="utf-8") as lines:
+            for clip in read_manifest(manifest, allow_outside=True):  # no video is opened here
+                windows += clip.start is not None or clip.end is not None
+                samples += 1
+                lines.write(json.dumps(_sample(clip, prefix), ensure_ascii=False) + "\n")
+
+    write_whole(out, write_samples)
     return samples, windows
 
 
@@ -117,7 +111,7 @@ def _sample(clip: Clip, prefix: str) -> dict:
         if getattr(clip, key) not in (None, []):
             sample[key] = getattr(clip, key)
     stats, theirs = dict(clip.stats), {}
-    if clip.start is None and clip.end is None:  # of a window they would be said of the whole file
+    if clip.start is None and clip.end is None:  # for a window they would be wrong: they are those of the whole file
         for name, (key, factor) in STATS.items():
             if isinstance(stats.get(name), (int, float)):
                 theirs[key] = [stats.pop(name) * factor]

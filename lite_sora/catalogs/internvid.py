@@ -13,10 +13,10 @@ from lite_sora.data.clip import Clip
 
 
 def read(path: Path, cut: bool = False, split: str | None = None) -> Iterator[Entry]:
-    """One clip for each row: a window of {YouTube id}.mp4 or, where the files are `cut` already, the whole of
-    {YouTube id}_{start}_{end}.mp4, with the time stamps as they stand in the row.
+    """One clip for each row: a window of {YouTube id}.mp4 or, if the files are `cut` already, the whole of
+    {YouTube id}_{start}_{end}.mp4, with the time stamps as in the row.
 
-    Scores are there where the release has them: `aesthetic` on LAION's scale of 1 to 10, and UMT's text-video
+    Scores are those of the release, if it has any: `aesthetic` on LAION's scale of 1 to 10, and UMT's text-video
     similarity.
     """
     split = split or split_of_file(path)

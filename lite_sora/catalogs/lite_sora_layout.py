@@ -1,5 +1,4 @@
-"""lite-sora's earlier layout: metadata.json, a JSON array of {"path": "videos/….mp4", "text"}, beside a folder
-videos/."""
+"""lite-sora's earlier layout: metadata.json, a JSON array of {"path": "videos/….mp4", "text"}, next to videos/."""
 
 from collections.abc import Iterator
 from pathlib import Path

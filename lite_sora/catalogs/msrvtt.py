@@ -1,8 +1,8 @@
 """MSR-VTT: ten thousand clips with twenty captions each (Xu et al., CVPR 2016).
 
-`train_val_videodatainfo.json` and `test_videodatainfo.json` (or MSRVTT_data.json, both in one) hold "videos" and
-"sentences", in no order. "start time" and "end time" count in the YouTube video; the files that are distributed,
-TrainValVideo/videoN.mp4 and TestVideo/videoN.mp4, are those stretches already. Several clips share a source, also
+`train_val_videodatainfo.json` and `test_videodatainfo.json` (or MSRVTT_data.json, both in one) contain
+"videos" and "sentences", in no order. "start time" and "end time" count in the YouTube video; the distributed files,
+TrainValVideo/videoN.mp4 and TestVideo/videoN.mp4, are cut to them already. Several clips share a source, also
 across the official splits: group by `source` to split without leaks.
 """
 
@@ -19,7 +19,7 @@ from lite_sora.data.clip import Clip
 def read(path: Path, whole_sources: bool = False, split: str | None = None) -> Iterator[Entry]:
     """One clip for each video. The file is held in memory: it has 7,010 videos with twenty sentences each.
 
-    With `whole_sources` the videos on disk are not videoN.mp4 but whole YouTube videos, {YouTube id}.mp4.
+    With `whole_sources` the videos on disk are whole YouTube videos, {YouTube id}.mp4, instead of videoN.mp4.
     """
     try:
         data = json.loads(path.read_bytes())

@@ -5,17 +5,17 @@ each *source video*: videoID, url, and Python-literal lists of equal length, tim
 …], caption, matching_score, since October 2024 also desirable_filtering and shot_boundary_detection (older files lack
 both).
 
-What the authors' fork of video2dataset leaves on disk are clips that are cut already, {shard}/{key}_{clip:05d}.mp4,
-with a .json beside each that holds its own caption: give that folder as --annotations.
+The authors' fork of video2dataset leaves clips on disk that are cut already, {shard}/{key}_{clip:05d}.mp4,
+each with a .json that contains its caption: give that folder as --annotations.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from lite_sora.catalogs.files import walk
 from lite_sora.catalogs.rows import LONGEST_FIELD, Entry, csv_rows, entries
 from lite_sora.catalogs.values import Unusable, literal_list, numbers, span, split_of_file, text, youtube_id
+from lite_sora.catalogs.videos import walk
 from lite_sora.data.clip import Clip
 
 SCORES = ("matching_score", "desirable_filtering", "shot_boundary_detection")

@@ -1,4 +1,4 @@
-"""Annotation files → rows, one at a time: CSV, JSONL, and JSON arrays that may stand on a single line.
+"""Annotation files → rows, one at a time: CSV, JSONL, and JSON arrays, which may be a single line.
 
 Every reader yields (where, row). `where` names the file and the line (or the item of an array); a row that cannot be
 parsed is an `Unusable` in the row's place. A bar shows how much of the file has been read.
@@ -25,7 +25,7 @@ SPACE = re.compile(r"[ \t\r\n]*")
 
 @dataclass(frozen=True)
 class Entry:
-    """What came of a row: a clip, or why there is none. A row may give several."""
+    """A row's clip, or the reason why there is none. A row may give several entries."""
 
     where: str
     row: object
@@ -33,7 +33,7 @@ class Entry:
 
 
 def entries(rows: Iterable[tuple[str, object]], clips: Callable[[dict], Iterable[Clip | Unusable]]) -> Iterator[Entry]:
-    """Applies `clips` to every row. It may yield an Unusable for one clip, or raise it for the rest of the row."""
+    """Applies `clips` to every row. `clips` may yield an Unusable for one clip, or raise it for the rest of the row."""
     for where, row in rows:
         if isinstance(row, Unusable):
             yield Entry(where, row.detail, row)
@@ -47,7 +47,7 @@ def entries(rows: Iterable[tuple[str, object]], clips: Callable[[dict], Iterable
 
 @contextmanager
 def progress(path: Path):
-    """A function that is told the position in a file, and draws the bar."""
+    """A function that takes the position in a file, and draws the bar."""
     with tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
         yield lambda position: bar.update(position - bar.n)
 
@@ -61,14 +61,14 @@ def csv_header(path: Path) -> list[str]:
 
 
 def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[str, dict | Unusable]]:
-    """The rows of a CSV file with a header, by name. Raises CatalogError where a needed column is missing."""
+    """The rows of a CSV file with a header, as dicts. Raises CatalogError if a needed column is missing."""
     header = csv_header(path)
     missing = [name for name in needed if name not in header]
     if missing:
         raise CatalogError(f"{path}: no column {missing[0]!r} among {str(header)[:300]}; is this the official file?")
     csv.field_size_limit(LONGEST_FIELD)  # the default, 128 Ki, is too little for Panda-70M
     with path.open("rb") as file, progress(path) as at:
-        # Bytes that are no UTF-8 become surrogates, which a manifest does not take: the row is reported, not the file.
+        # Bytes that are not UTF-8 become surrogates, which a manifest refuses: only that row is reported, not the file.
         lines = csv.reader(TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
         next(lines)
         while True:
@@ -113,21 +113,21 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict]]:
     with path.open("rb") as file, progress(path) as at:
         text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape")
         buffer = text.read(CHUNK)
-        position, number, ended = SPACE.match(buffer).end() + 1, 0, False  # what lies before `position` is done
+        position, number, ended = SPACE.match(buffer).end() + 1, 0, False  # everything before `position` is done
         if buffer[position - 1 : position] != "[":
             raise _broken(path, number, "this is not a JSON array of objects")
-        while True:  # each round takes a comma and an item, or reads on where the buffer ends too early
-            place, reason = SPACE.match(buffer, position).end(), "the array is not closed"
-            if buffer[place : place + 1] == "]":
+        while True:  # each round takes a comma and an item, or reads more if the buffer ends too early
+            at_item, reason = SPACE.match(buffer, position).end(), "the array is not closed"
+            if buffer[at_item : at_item + 1] == "]":
                 return
-            if number and buffer[place : place + 1] == ",":
-                place = SPACE.match(buffer, place + 1).end()
-            elif number and place < len(buffer):
-                raise _broken(path, number, f"{buffer[place]!r} where a comma should be")
+            if number and buffer[at_item : at_item + 1] == ",":
+                at_item = SPACE.match(buffer, at_item + 1).end()
+            elif number and at_item < len(buffer):
+                raise _broken(path, number, f"{buffer[at_item]!r} where a comma should be")
             try:
-                row, position = decoder.raw_decode(buffer, place)
+                row, position = decoder.raw_decode(buffer, at_item)
             except (ValueError, RecursionError) as error:
-                reason = error if place < len(buffer) else reason
+                reason = error if at_item < len(buffer) else reason
             else:
                 if not isinstance(row, dict):
                     raise _broken(path, number, "the next item is not a JSON object")
@@ -136,7 +136,7 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict]]:
                 continue
             if ended or len(buffer) - position > LONGEST_FIELD:
                 raise _broken(path, number, reason)
-            more = text.read(max(CHUNK, len(buffer) - position))  # doubling: a long item is not tried for every chunk
+            more = text.read(max(CHUNK, len(buffer) - position))  # doubling: few tries for a long item
             at(file.tell())
             ended, buffer, position = not more, buffer[position:] + more, 0
 

@@ -1,36 +1,35 @@
-"""WebDataset shards: tar files in which key.mp4, key.txt and key.json stand together.
+"""WebDataset shards: tar files in which key.mp4, key.txt and key.json are neighbours.
 
-A manifest points to files, so the videos are taken out, into a folder named like the shard beside the manifest. What
-lies there already, whole, is not taken out again: an interrupted run goes on where it was.
+A manifest points to files, so the videos are extracted into a folder next to the manifest, named like the shard. Videos
+that are there already, whole, are not extracted again: an interrupted run resumes where it was.
 """
 
-import os
 import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from lite_sora.catalogs.files import SUFFIXES, leaves
 from lite_sora.catalogs.folder import LONGEST_TEXT, described
 from lite_sora.catalogs.rows import Entry, entries, progress
 from lite_sora.catalogs.values import CatalogError, Unusable
+from lite_sora.catalogs.videos import SUFFIXES, leaves
 from lite_sora.data.clip import Clip
+from lite_sora.storage.files import write_whole
 
 
 def read(path: Path, home: Path, language: str | None = None, split: str | None = None) -> Iterator[Entry]:
     """One clip for each sample of a shard; its id is shard/key. Videos go to `home`/shard/.
 
-    Nothing is written anywhere else: only regular members of the size that the archive says are taken, by names without
-    ".." that are not absolute. Links, devices and sparse members are reported.
+    Nothing is written anywhere else: only regular members are extracted, with relative names without "..", and only in
+    the size that the archive states. Links, devices and sparse members are reported.
     """
     shard, done = shard_name(path), set()
 
     def clip(members: list[tarfile.TarInfo]) -> Iterator[Clip]:
         name = _key(members[0])
-        if name in done:  # its video would replace the first one's
+        if name in done:  # its video would overwrite the first one
             raise Unusable("a second sample of the same key", name)
         done.add(name)
         texts, videos = {}, []
@@ -39,7 +38,7 @@ def read(path: Path, home: Path, language: str | None = None, split: str | None 
             if leaves(member.name) or "\0" in member.name or "\\" in member.name:
                 raise Unusable("a member whose name leads out of the folder", member.name)
             if not member.isreg() or member.issparse():
-                raise Unusable("a member that is no plain file", member.name)
+                raise Unusable("a member that is not a plain file", member.name)
             if suffix in SUFFIXES:
                 videos.append(member)
             elif suffix in (".txt", ".json"):
@@ -66,10 +65,10 @@ def shard_name(path: Path) -> str:
 
 
 def check_names(paths: list[Path]) -> None:
-    """Raises CatalogError for two shards whose videos would go into one folder."""
+    """Raises CatalogError for two shards whose videos would share a folder."""
     for name, count in Counter(map(shard_name, paths)).items():
         if count > 1:
-            raise CatalogError(f"{count} shards called {name}: their videos would share a folder; convert them apart")
+            raise CatalogError(f"{count} shards called {name}: their videos would share a folder; rename one")
 
 
 def _opened(path: Path) -> tarfile.TarFile:
@@ -91,7 +90,7 @@ def _samples(tar: tarfile.TarFile, path: Path, at) -> Iterator[tuple[str, list[t
     def members() -> Iterator[tarfile.TarInfo]:
         try:
             while (member := tar.next()) is not None:
-                tar.members = []  # tarfile remembers every member: a long shard would fill the memory
+                tar.members = []  # tarfile keeps every member: a long shard would fill the memory
                 at(member.offset)
                 if not member.isdir():
                     yield member
@@ -112,21 +111,20 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Writes a member to `target`, whole or not at all."""
+    """Writes a member to `target`, unless it is there already."""
     if target.is_file() and target.stat().st_size == member.size:
         return
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(target.parent).free < member.size:
-            raise CatalogError(f"{target}: no room for {member.size} bytes")
+
+    def write(part: Path) -> None:
         with part.open("wb") as file:
             shutil.copyfileobj(tar.extractfile(member), file)
         if part.stat().st_size != member.size:
             raise tarfile.ReadError("too short")
-        os.replace(part, target)
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(target.parent).free < member.size:
+            raise CatalogError(f"{target}: no room for {member.size} bytes")
+        write_whole(target, write)
     except (OSError, tarfile.TarError) as error:  # also a name that is too long, or a file where a folder should be
-        raise Unusable("a member that cannot be taken out", f"{member.name}: {error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        raise Unusable("a member that cannot be extracted", f"{member.name}: {error}") from None

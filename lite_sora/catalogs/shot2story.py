@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lite_sora.catalogs.files import find_video
 from lite_sora.catalogs.rows import Entry, entries, json_rows
 from lite_sora.catalogs.values import Unusable, split_of_file, text
+from lite_sora.catalogs.videos import find_video
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, probe
 
@@ -19,10 +19,10 @@ PARTS = ("both", "whole", "shots")
 
 
 def read(path: Path, parts: str = "both", videos: Path | None = None, split: str | None = None) -> Iterator[Entry]:
-    """Whole clips with their summary, or shots with their captions, or both. Shots without a caption are passed over:
-    the GPT-V part has none.
+    """Whole clips with their summary, or shots with their captions, or both. Shots without a caption are skipped: the
+    GPT-V part has none.
 
-    A shot is its own file where `videos` has that, else a window of the whole clip: seconds = frame / fps, as in the
+    A shot is its own file if `videos` has that, else a window of the whole clip: seconds = frame / fps, as in the
     official process_videos.py, with the fps of the file. Without `videos` it is its own file.
     """
     split = split or split_of_file(path)
@@ -45,11 +45,11 @@ def read(path: Path, parts: str = "both", videos: Path | None = None, split: str
 def _shots(row: dict, whole: Clip, videos: Path | None) -> Iterator[Clip | Unusable]:
     names, captions = row.get("video_names"), row.get("captions")
     if not isinstance(names, list) or not isinstance(captions, list) or len(names) != len(captions):
-        raise Unusable('"video_names" and "captions" are no lists of one length', whole.id)
+        raise Unusable('"video_names" and "captions" are not lists of one length', whole.id)
     fps = None
     for name, caption in zip(names, captions, strict=True):
         if not isinstance(name, str) or not isinstance(caption, str):
-            yield Unusable("a shot's name or caption that is no text", whole.id)
+            yield Unusable("a shot's name or caption that is not a text", whole.id)
             continue
         if not caption.strip():
             continue
@@ -67,9 +67,9 @@ def _shots(row: dict, whole: Clip, videos: Path | None) -> Iterator[Clip | Unusa
 
 
 def _window(shot: Clip, whole: Clip, fps: float) -> Clip:
-    """The shot {clip}_{first frame}_{last frame} as a stretch of the whole clip."""
+    """The shot {clip}_{first frame}_{last frame} as a window of the whole clip."""
     try:
-        _, first, last = shot.id.rsplit("_", 2)  # YouTube ids may hold "_"
+        _, first, last = shot.id.rsplit("_", 2)  # YouTube ids may contain "_"
         return replace(shot, video=whole.video, start=int(first) / fps, end=int(last) / fps)
     except ValueError:
-        raise Unusable("a shot's name that holds no frame numbers", shot.id) from None
+        raise Unusable("a shot's name without frame numbers", shot.id) from None

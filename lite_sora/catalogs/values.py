@@ -1,4 +1,4 @@
-"""What stands in one cell of an annotation file: times of every form, Python-literal lists, texts, splits."""
+"""The values in an annotation file: times in every notation, Python-literal lists, texts, splits."""
 
 import ast
 import hashlib
@@ -6,9 +6,11 @@ import math
 import re
 from pathlib import Path
 
+from lite_sora.errors import UserError
 
-class CatalogError(ValueError):
-    """A file that cannot be read at all; the message names it and says what to do."""
+
+class CatalogError(UserError):
+    """A file that cannot be read; the message names it and says what to do."""
 
 
 class Unusable(Exception):
@@ -27,7 +29,7 @@ LONGEST_LIST = 4 * 2**20  # characters; Panda-70M's longest cells are some hundr
 def seconds(value: object) -> float:
     """A time as seconds: a number, "12.5", "MM:SS", "H:MM:SS.mmm", "1 day, 2:03:04.5", "PT00H01M30S".
 
-    Hours may pass 24 and the fraction may be missing or longer than six digits, where strptime would fail.
+    Hours may exceed 24, and the fraction may be missing or have more than six digits, unlike in strptime.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         total = float(value)
@@ -45,7 +47,7 @@ def seconds(value: object) -> float:
 
 
 def literal_list(value: object) -> list:
-    """A list in Python's notation, with '…' and "…" mixed, as pandas writes it. Only literals: nothing is evaluated."""
+    """A list in Python's notation, with '…' and "…" mixed, as pandas writes it. Only literals are read."""
     if isinstance(value, (list, tuple)):
         return list(value)
     if not isinstance(value, str) or len(value) > LONGEST_LIST:
@@ -67,7 +69,7 @@ def span(pair: object) -> tuple[float, float]:
 
 
 def text(row: dict, key: str) -> str:
-    """A text that must be there, stripped."""
+    """A required text, stripped. Raises Unusable if it is missing."""
     value = row.get(key)
     if isinstance(value, int) and not isinstance(value, bool):  # ids are numbers in some copies of a file
         value = str(value)
@@ -77,7 +79,7 @@ def text(row: dict, key: str) -> str:
 
 
 def numbers(row: dict, **names: str) -> dict[str, float]:
-    """{our name: number} for those of the row's keys that hold one: scores that a release may lack."""
+    """{our name: number} for the row's keys that contain one: scores that a release may lack."""
     found = {}
     for name, key in names.items():
         try:
@@ -94,12 +96,20 @@ SPLITS |= {"val": "val", "valid": "val", "validate": "val", "validation": "val",
 
 
 def split_name(name: object) -> str | None:
-    """ "validate" → "val". A name that is not known stays as it is."""
+    """ "validate" → "val". An unknown name is returned unchanged."""
     return SPLITS.get(name.lower(), name) if isinstance(name, str) and name else None
 
 
+def window_and_names(row: dict, language: str | None, split: str | None) -> tuple:
+    """(start, end, language, split, source) of a row with these keys, each of which may be missing; `language` and
+    `split` override the row's."""
+    start, end = (None if row.get(key) is None else seconds(row[key]) for key in ("start", "end"))
+    known = {key: row[key] if isinstance(row.get(key), str) else None for key in ("language", "split", "source")}
+    return start, end, language or known["language"], split or split_name(known["split"]), known["source"]
+
+
 def split_of_file(path: Path) -> str | None:
-    """The split that a file's name tells, as in results_10M_val.csv; None where it tells none, or two."""
+    """The split in a file's name, as in results_10M_val.csv; None if there is none, or two."""
     found = {SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS}
     return found.pop() if len(found) == 1 else None
 
@@ -111,5 +121,5 @@ def youtube_id(url: object) -> str | None:
 
 
 def digest(*texts: str) -> str:
-    """Twelve letters that stand for these texts: part of an id that does not depend on the order of rows."""
+    """Twelve hexadecimal digits of a hash of these texts, for ids that do not depend on the order of rows."""
     return hashlib.blake2b("\0".join(texts).encode(errors="replace"), digest_size=6).hexdigest()

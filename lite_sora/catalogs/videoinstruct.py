@@ -1,7 +1,7 @@
 """VideoInstruct-100K: questions and answers about ActivityNet videos (Video-ChatGPT, 2306.05424).
 
 `VideoInstruct100K.json` is one JSON array on a single line, of {"q", "a", "video_id": "v_" + YouTube id}. An answer is
-a caption where the question asks for the whole video; other answers ("He wears a red hat") describe too little of it.
+a caption if the question is about the whole video; other answers ("He wears a red hat") describe too little of it.
 """
 
 import re
@@ -16,7 +16,7 @@ VIDEO = r"(?:the|this) (?:entire |whole |given |short )?(?:video|clip|footage)\b
 HAPPENS = r"(?:happening|happens|going on|taking place|takes place|shown)"
 # Questions like the samples that the authors' generator was given: "Can you provide a summary of the video?", "What are
 # the main events in the video?", "Could you briefly describe the video content?"
-ASKS_FOR_ALL = re.compile(
+ABOUT_ALL = re.compile(
     "|".join(
         [
             r"\b(?:summar\w+|synopsis|overview|recap)\b",
@@ -35,15 +35,15 @@ ASKS_FOR_ALL = re.compile(
 
 
 def read(path: Path, all_questions: bool = False, split: str | None = None) -> Iterator[Entry]:
-    """One clip for each video; the answers are its captions. Rows of a video need not stand together, so the captions
-    are held until the file ends: as much memory as the file is large, 42 MB."""
+    """One clip for each video; the answers are its captions. Rows of a video need not be neighbours, so the captions
+    are held until the file ends: as much memory as the file's size, 42 MB."""
     answers: dict[str, list[str]] = {}
     first: dict[str, Entry] = {}
 
     def collect(row: dict) -> Iterator[Clip]:
         question, answer, video = text(row, "q"), text(row, "a"), text(row, "video_id")
-        if not (all_questions or ASKS_FOR_ALL.search(question)):
-            raise Unusable("the question does not ask for the whole video (--all-questions takes these too)", question)
+        if not (all_questions or ABOUT_ALL.search(question)):
+            raise Unusable("the question is not about the whole video (--all-questions accepts it)", question)
         answers.setdefault(video, []).append(answer)
         if len(answers[video]) == 1:
             yield Clip(video, f"{video}.mp4", "")
@@ -54,6 +54,6 @@ def read(path: Path, all_questions: bool = False, split: str | None = None) -> I
         else:
             first[entry.clip.id] = entry
     for video, entry in first.items():
-        source = video.removeprefix("v_")  # ids may hold "_" themselves
+        source = video.removeprefix("v_")  # ids may contain "_" themselves
         clip = Clip(video, f"{video}.mp4", "", answers[video], language="en", split=split, source=source)
         yield Entry(entry.where, entry.row, clip)

@@ -1,6 +1,6 @@
 """WebVid-10M: stock footage with its titles (2104.00650).
 
-`results_10M_train.csv` and `results_10M_val.csv` (and the 2M ones, whose columns stand in another order). Every
+`results_10M_train.csv` and `results_10M_val.csv` (and the 2M ones, whose columns have another order). Every
 preview carries Shutterstock's watermark. **The authors withdrew the dataset on 23 February 2024**, after a
 cease-and-desist letter, and its terms gave twelve months of non-commercial research: this reads copies that you may
 lawfully hold.
@@ -16,7 +16,7 @@ from lite_sora.data.clip import Clip
 
 def read(path: Path, split: str | None = None) -> Iterator[Entry]:
     """One clip for each row, the whole of videos/{page_dir}/{videoid}.mp4. Rows without page_dir have no path: the
-    official downloader leaves them out as well. An id that comes a second time, with another title, is reported."""
+    official downloader skips them too. An id that comes again with another title is reported."""
     split = split or split_of_file(path)
 
     def clip(row: dict) -> Iterator[Clip]:

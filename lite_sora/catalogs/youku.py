@@ -1,8 +1,8 @@
 """Youku-mPLUG: ten million Chinese videos with titles, and three smaller sets with captions (2306.04362).
 
 `pretrain.csv`, and {classification,retrieval,captioning}_{train,val,test}.csv. The column of paths is called
-"video_id:FILE" or "clip_name:FILE"; paths start with videos/ and end in .flv or .mp4. captioning_val.csv holds Python
-lists; the captions of captioning_test.csv are hidden, so that all of its rows are reported as without a caption.
+"video_id:FILE" or "clip_name:FILE"; paths start with videos/ and end in .flv or .mp4. captioning_val.csv contains
+Python lists. The captions of captioning_test.csv are hidden, so all of its rows are reported as without a caption.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def read(path: Path, split: str | None = None) -> Iterator[Entry]:
 
 
 def _captions(caption: str) -> list[str]:
-    """Several captions where the cell holds a Python list of them; a title in [brackets] is one caption."""
+    """Several captions if the cell is a Python list of them; a title in [brackets] is one caption."""
     if caption.startswith("[") and caption.endswith("]"):
         try:
             found = literal_list(caption)

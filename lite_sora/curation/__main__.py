@@ -3,17 +3,18 @@
     python -m lite_sora.curation RECIPE --manifest in.jsonl --out out.jsonl
 
 RECIPE is the name of a recipe that ships with lite_sora, or a YAML or JSON file. After a crash or Ctrl-C, run the same
-command again: what was measured is not measured again, nor when the recipe's limits change.
+command again: nothing is measured twice, not even if the recipe's limits change.
 """
 
 import argparse
 import os
 from pathlib import Path
 
+from lite_sora.curation.curate import curate
 from lite_sora.curation.recipe import SHIPPED, RecipeError, read_recipe
-from lite_sora.curation.run import curate
-from lite_sora.curation.similarity import ModelError
 from lite_sora.data.clip import ManifestError
+from lite_sora.storage.files import FolderError
+from lite_sora.storage.hub import ModelError
 
 
 def main() -> None:
@@ -26,18 +27,28 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="JSONL of the clips that are kept, in the same folder")
     processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     parser.add_argument("--workers", type=int, default=processes, help="processes (default: one for each core)")
-    parser.add_argument("--skip-unknown", action="store_true", help="leave out operators that are not known here")
+    parser.add_argument("--device", help="for models in the recipe (default: cuda if there is one, then mps, then cpu)")
+    parser.add_argument("--skip-unknown", action="store_true", help="ignore operators that are not known here")
     parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
     if options.workers < 0:
         parser.error("--workers must be 0 (everything in this process) or more")
+    if options.device:
+        from lite_sora.processes import DeviceError, check_device  # needs torch, which few recipes do
+
+        try:
+            options.device = check_device(options.device)
+        except DeviceError as error:
+            raise SystemExit(f"error: {error}") from None
     try:
         recipe = read_recipe(options.recipe, options.skip_unknown)
-        selection = curate(recipe, options.manifest, options.out, options.workers, options.allow_outside)
-    except (RecipeError, ManifestError, ModelError) as error:
+        selection = curate(
+            recipe, options.manifest, options.out, options.workers, options.allow_outside, device=options.device
+        )
+    except (FolderError, ManifestError, ModelError, RecipeError) as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("\nstopped; the same command goes on from here") from None
+        raise SystemExit("\nstopped; the same command resumes here") from None
     if selection:
         for reason in recipe.left_out:
             print(f"left out: {reason}")

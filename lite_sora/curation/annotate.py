@@ -1,8 +1,8 @@
-"""The first step of curation: measures clips by everything that a recipe asks for, and keeps it in a `Store`.
+"""The first step of curation: measures clips by all steps of a recipe, and keeps the values in a `Journal`.
 
-Splitting happens on the way: what comes after a splitter in the recipe is measured on the pieces. Clips that lie close
-together in one file are measured in one go, by as many processes as are wanted. A manifest is taken a group of clips
-at a time, so that its length does not matter.
+Splitting is part of it: steps after a splitter in the recipe are measured on the pieces. Clips that are close together
+in one file are measured in one task, and tasks are spread over processes. A manifest is read a group of clips at a
+time, so that its length does not matter.
 """
 
 import zlib
@@ -13,36 +13,38 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from lite_sora.curation.footage import MOST, RATE, Footage, Reader
-from lite_sora.curation.operators import OPERATORS, SPLITTERS, jsonable
-from lite_sora.curation.processes import in_processes
+from lite_sora.curation.operators import MODELS, OPERATORS, SPLITTERS, jsonable, model_scores
 from lite_sora.curation.recipe import Recipe, Step
 from lite_sora.curation.splitting import pieces
-from lite_sora.curation.store import Store, digest
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError
+from lite_sora.storage.files import version_of
+from lite_sora.storage.journal import Journal, digest
+from lite_sora.workers import in_processes
 
-VERSION = 1  # of all formulas: raise it with every change, so that nothing old is taken for new
-GROUP = 4096  # clips, and about as many pieces, that are held at a time: it pays to start processes for so many
+VERSION = 1  # of all formulas: raise it with every change, so that old values are not used
+GROUP = 4096  # clips, and about as many pieces, that are held at a time: enough to make starting processes pay
 TOGETHER = 2 * MOST  # sampled frames of one file that a process holds at a time
 FACTS = ("duration", "width", "height", "fps")
 
 
 @dataclass
 class Row:
-    """A clip and what is known of it."""
+    """A clip and what is known about it."""
 
     clip: Clip  # with everything that was measured in its stats
-    values: dict[int, Any] = field(default_factory=dict)  # a step's place in the recipe → what it measured
+    values: dict[int, Any] = field(default_factory=dict)  # a step's index in the recipe → what it measured
     broken: str | None = None  # why the clip cannot be used
     pieces: list["Row"] = field(default_factory=list)  # what the next splitter makes of it
 
 
 @dataclass
 class Job:
-    """One clip, and the steps to measure it by. None stands for what is not known yet."""
+    """One clip, and the steps to measure it by. `known` has None for values that are not known yet."""
 
     clip: Clip
     steps: list[Step]
@@ -50,14 +52,15 @@ class Job:
 
 
 def annotate(
-    clips: Iterable[Clip], recipe: Recipe, folder: Path, store: Store, workers: int, bar: tqdm
+    clips: Iterable[Clip], recipe: Recipe, folder: Path, journal: Journal, workers: int, device: str | None, bar: tqdm
 ) -> Iterator[Row]:
-    """Measures clips, whose videos lie in `folder`, by all steps of the recipe, and yields a row for each, in order.
+    """Measures clips, whose videos are in `folder`, by all steps of the recipe, and yields a row for each, in order.
 
-    Nothing that the store has is measured again. With `workers` 0 everything happens in this process."""
+    Values in the journal are not measured again. Frames are decoded and measured by `workers` processes (0: by this
+    one); models run in this one, on `device`."""
     clips, levels = iter(clips), recipe.levels()
     while waiting := deque(Row(clip) for clip in islice(clips, GROUP)):
-        _measure(waiting, levels[0], folder, store, workers, bar)
+        _measure(waiting, levels[0], folder, journal, workers, device, bar)
         while waiting:
             group, size = [], 0
             while waiting and size < GROUP:
@@ -68,70 +71,81 @@ def annotate(
             for steps in levels[1:]:
                 level = [piece for row in level for piece in row.pieces]
                 bar.total += len(level)
-                _measure(level, steps, folder, store, workers, bar)
+                _measure(level, steps, folder, journal, workers, device, bar)
                 for row in level:
                     _split(row, steps)
             yield from group
 
 
-def share_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
+def fraction_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
     """The clips that one of `world` processes measures: all clips of a file go to the same one."""
     return (clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank)
 
 
 def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
-    """Makes pieces of a clip, if the last of the steps by which it was measured is a splitter."""
+    """Cuts a clip into pieces, if the last step that measured it is a splitter."""
     if steps and steps[-1][1].name in SPLITTERS and not row.broken:
-        place, step = steps[-1]
-        cut = pieces(row.clip, row.clip.stats["duration"], row.values[place], **step.applied)
+        index, step = steps[-1]
+        cut = pieces(row.clip, row.clip.stats["duration"], row.values[index], **step.applied)
         row.pieces = [Row(clip) for clip in cut]
 
 
-def _measure(rows: Iterable[Row], steps: list[tuple[int, Step]], folder: Path, store: Store, workers: int, bar: tqdm):
-    """Fills in values, stats and what is broken, of all rows by steps (place in the recipe, step)."""
+def _measure(
+    rows: Iterable[Row],
+    steps: list[tuple[int, Step]],
+    folder: Path,
+    journal: Journal,
+    workers: int,
+    device: str | None,
+    bar: tqdm,
+) -> None:
+    """Fills in values, stats and what is broken, of all rows by steps (index in the recipe, step)."""
     versions: dict[str, tuple] = {}
     pending: list[tuple[Row, list[str]]] = []
     for row in rows:
         if row.clip.video not in versions:
             versions[row.clip.video] = version_of(folder / row.clip.video)
         keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
-        if _fill(row, steps, keys, {key: store.get(row.clip.id, key) for key in keys}):
+        if _fill(row, steps, keys, {key: journal.get(row.clip.id, key) for key in keys}):
             bar.update()
         else:
             pending.append((row, keys))
-    groups = _groups(pending)
-    tasks = [
-        (
-            folder / group[0][0].clip.video,
-            [
-                Job(row.clip, [step for _, step in steps], [store.get(row.clip.id, key) for key in keys[1:]])
-                for row, keys in group
-            ],
-        )
-        for group in groups
-    ]
+    groups, tasks = _groups(pending), []
+    for group in groups:
+        jobs = [
+            Job(row.clip, [step for _, step in steps], [journal.get(row.clip.id, key) for key in keys[1:]])
+            for row, keys in group
+        ]
+        tasks.append((folder / group[0][0].clip.video, jobs))
     for index, results, crashed in in_processes(measure_together, tasks, workers):
+        _score(tasks[index][1], results, device)
         for (row, keys), values in zip(groups[index], results, strict=True):
             found = dict(zip(keys, values, strict=False))  # a broken clip has only the first
             if not crashed:
-                store.add(
-                    row.clip.id, {key: value for key, value in found.items() if store.get(row.clip.id, key) != value}
-                )
+                new = {key: value for key, value in found.items() if journal.get(row.clip.id, key) != value}
+                journal.add(row.clip.id, new)
             _fill(row, steps, keys, found)
             bar.update()
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that has taken its place."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, int(status.st_mtime)
+def _score(jobs: list[Job], results: list[list[dict]], device: str | None) -> None:
+    """Replaces the frames that `measure_together` picked for a model by the model's score, all clips in one batch."""
+    for number, step in enumerate(jobs[0].steps, 1):
+        if step.name in MODELS:
+            picked = [
+                (values[number], job.clip.caption)
+                for job, values in zip(jobs, results, strict=True)
+                if len(values) > number and isinstance(values[number]["value"], np.ndarray)
+            ]
+            if picked:
+                clips, captions = [value["value"] for value, _ in picked], [caption for _, caption in picked]
+                scores = model_scores(step.name, step.measured, clips, captions, device)
+                for (value, _), score in zip(picked, scores, strict=True):
+                    value["value"] = jsonable(score)
 
 
 def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
-    """Digests of what the header's facts, and then each step's value, depend on."""
+    """Digests of everything that the header's facts, and then each step's value, depend on."""
     inside = clip.stats.get("crop")
     base = (VERSION, clip.video, version, clip.start, clip.end)
     keys = [digest(*base)]
@@ -139,23 +153,23 @@ def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
         caption = clip.caption if OPERATORS[step.name].reads_caption else None
         keys.append(digest(*base, inside, step.name, step.measured, caption))
         if step.name == "border_crop":
-            inside = keys[-1]  # what follows is measured inside of what this one finds
+            inside = keys[-1]  # later steps are measured inside this step's crop
     return keys
 
 
 def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[str, Any]) -> bool:
-    """Takes over what was found under the keys, and says whether that is everything."""
+    """Fills a row with the values under its keys; returns whether none is missing."""
     facts = found.get(keys[0])
     if facts and "broken" in facts:
         row.broken = facts["broken"]
         return True
     if not facts or any(found.get(key) is None for key in keys[1:]):
         return False
-    row.values = {place: found[key]["value"] for (place, _), key in zip(steps, keys[1:], strict=True)}
+    row.values = {index: found[key]["value"] for (index, _), key in zip(steps, keys[1:], strict=True)}
     stats = dict(row.clip.stats) | facts
-    for place, step in steps:
+    for index, step in steps:
         if step.name not in SPLITTERS:
-            stats["crop" if step.name == "border_crop" else step.name] = row.values[place]
+            stats["crop" if step.name == "border_crop" else step.name] = row.values[index]
     row.clip = replace(row.clip, stats=stats)
     return True
 
@@ -169,7 +183,7 @@ def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[s
         clip = item[0].clip
         window = clip.video, clip.start, clip.end
         length = MOST if clip.end is None else min(MOST, int((clip.end - (clip.start or 0.0)) * RATE) + 1)
-        if window != last:  # else it shares the frames of the one before it
+        if window != last:  # else it shares the frames of the clip before it
             size += length
         if last is None or clip.video != last[0] or (window != last and size > TOGETHER):
             groups.append([])
@@ -180,7 +194,8 @@ def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[s
 
 
 def measure_together(path: Path, jobs: list[Job]) -> list[list[dict]]:
-    """For each clip of one file, [facts, {"value": …} of each step], or [{"broken": reason}]."""
+    """For each clip of one file, [facts, {"value": …} of each step], or [{"broken": reason}]. The value of a step with
+    a model is the frames that the model will see."""
     try:
         reader = Reader(path)
     except ClipError as error:
@@ -206,7 +221,7 @@ def _values(footage: Footage | ClipError, job: Job) -> list[dict]:
         for step, known in zip(job.steps, job.known, strict=True):
             if known is None:
                 value = OPERATORS[step.name].measure(footage, **step.measured)
-                values.append({"value": jsonable(value)})
+                values.append({"value": value if step.name in MODELS else jsonable(value)})
             else:
                 values.append(known)
             if step.name == "border_crop":

@@ -1,5 +1,5 @@
-"""A clip as measures see it: facts of its file, its packets, and frames sampled over it, each decoded once for all
-measures. Clips of one file that lie close together are decoded in one pass."""
+"""A clip as it is measured: its file's header, its packets, and sampled frames, which all measures share. Clips that
+are close together in one file are decoded in one pass."""
 
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -8,19 +8,20 @@ import numpy as np
 
 from lite_sora.curation.motion import velocity
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, Packets, VideoInfo, probe, read_frames, read_packets
+from lite_sora.data.containers import ClipError, Packets, read_packets
+from lite_sora.data.video import VideoInfo, check_crop, probe, read_frames
 
 SHORT_SIDE = 256  # pixels: larger pictures are measured at this size, so that numbers do not depend on the size
-RATE = 8.0  # frames a second that are looked at
-MOST = 128  # frames of one clip: a clip of more than 16 s is looked at less often
-GAP = 2.0  # seconds between two clips above which a seek is quicker than decoding what lies between
+RATE = 8.0  # frames a second that are sampled
+MOST = 128  # frames of one clip: a clip of more than 16 s is sampled less often
+GAP = 2.0  # seconds between two clips above which a seek is quicker than decoding the frames in between
 
 probe_once = lru_cache(16)(probe)
 packets_once = lru_cache(4)(read_packets)
 
 
 class Footage:
-    """One clip of a file. Raises ClipError where the file cannot be used, now or when something is asked for."""
+    """One clip of a file. The constructor and all properties raise ClipError if the file cannot be used."""
 
     def __init__(self, clip: Clip, path: Path, reader: "Reader"):
         self.clip, self.path, self.reader = clip, path, reader
@@ -29,9 +30,8 @@ class Footage:
         self.end = self.info.duration if clip.end is None else min(clip.end, self.info.duration)
         if self.start and self.start >= self.end:
             raise ClipError(path, f"starts at {self.start:g} s, but the file ends at {self.info.duration:g} s")
-        self.crop: list[float] | None = clip.stats.get("crop")  # what `frames` are cropped to
-        if self.crop is not None and not _is_box(self.crop):
-            raise ClipError(path, f"has a crop of {self.crop}; it should be [left, top, right, bottom] within 0 and 1")
+        crop = clip.stats.get("crop")  # of `frames`
+        self.crop = None if crop is None else list(check_crop(path, crop))
         count = max(1, int(self.duration * min(RATE, self.info.fps) + 1e-3))
         count = min(count, MOST)
         self.fps = count / self.duration if self.duration else RATE  # at which `frames` were sampled
@@ -57,13 +57,13 @@ class Footage:
         return frames[:, rows, columns]
 
     def pick(self, count: int) -> np.ndarray:
-        """`count` of `frames`, evenly spread: the middles of as many equal parts of the clip."""
+        """`count` of `frames`, evenly spread: the middles of `count` equal parts of the clip."""
         frames = self.frames
         return frames[((np.arange(count) + 0.5) * len(frames) / count).astype(int)]
 
     @property
     def velocity(self) -> np.ndarray:
-        """How `frames` move (`motion.velocity`): searched for once for all measures that ask."""
+        """How `frames` move (`motion.velocity`); computed once for all measures."""
         if self._velocity is None or self._velocity[0] != self.crop:
             self._velocity = self.crop, velocity(self.frames, self.fps)
         return self._velocity[1]
@@ -75,21 +75,14 @@ class Footage:
 
     @property
     def inside(self) -> np.ndarray:
-        """bool (N,): which of the file's packets lie in this clip."""
+        """bool (N,): which of the file's packets are in this clip."""
         times = self.packets.times
         return (times >= self.start - 1e-3) & ((times < self.end - 1e-3) | (self.clip.end is None))
 
 
-def _is_box(crop) -> bool:
-    """Whether this is [left, top, right, bottom] in [0, 1] with something inside."""
-    if not isinstance(crop, list) or len(crop) != 4 or not all(isinstance(side, (int, float)) for side in crop):
-        return False
-    return 0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1
-
-
 class Reader:
-    """The sampled frames of several clips of one file. Whoever asks first has all of them decoded, in as few passes as
-    pay; clips that show the same stretch share their frames."""
+    """The sampled frames of several clips of one file. The first call of `frames` decodes those of all clips, in few
+    passes; clips with the same times share their frames."""
 
     def __init__(self, path: Path):
         self.path, self.info = path, probe_once(path)
@@ -119,7 +112,7 @@ class Reader:
                 times = sorted({time for window in run for time in window})
                 frames = self._read(times)
                 decoded |= {window: frames[np.searchsorted(times, window)] for window in run}
-            except ClipError:  # somewhere in the run: which of the clips is it?
+            except ClipError:  # somewhere in the run: find the clip by reading each alone
                 decoded |= {window: self._read_or_error(window) for window in run}
         return decoded
 

@@ -1,12 +1,11 @@
-"""The operators of a recipe. Each measures a number (or a signature, or cuts) of a clip; what follows from it is
+"""The operators of a recipe. Each measures a number (or a signature, or cuts) of a clip. Which clips are dropped is
 decided later, from the number, so that a threshold can change without measuring again.
 
-A function's parameters after `footage` are the settings that change what is measured. Beside them, in the tables at the
-end, stand the settings that are applied to the measured value, with their defaults: `min` and `max` for a filter (null
-for no limit). Data-Juicer's operators of the same meaning are translated in data_juicer.py.
+A function's parameters after `footage` are the settings that change what is measured. The settings that are applied to
+the measured value are in the tables at the end, with their defaults: `min` and `max` for a filter (null for no limit).
+Data-Juicer's operators with the same meaning are translated in translations.py.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,17 +15,18 @@ from typing import Any
 import numpy as np
 
 from lite_sora.curation import motion as motions
-from lite_sora.curation import overlay, quality, similarity, splitting
+from lite_sora.curation import overlay, picture, similarity, splitting
 from lite_sora.curation.duplicates import perceptual_hash
 from lite_sora.curation.footage import Footage
+from lite_sora.storage.hub import ModelError
 
 # ---------------------------------------------------------------- from the header and the packets
 
 
 def integrity(footage: Footage) -> int:
-    """Frames that were sampled and decoded, up to the clip's last: a file that breaks off or cannot be decoded is
-    dropped with its reason. Without this operator a clip that no other operator has to decode is trusted. Damage that
-    the codec conceals is not noticed. Default: at least 1."""
+    """Number of sampled frames that could be decoded: a file that breaks off or cannot be decoded is dropped with its
+    reason. Without this operator, clips that no other operator decodes are not checked. Damage that the codec conceals
+    is not noticed. Default: at least 1."""
     return len(footage.frames)
 
 
@@ -57,7 +57,7 @@ def aspect_ratio(footage: Footage) -> float:
 
 
 def fps(footage: Footage) -> float:
-    """Frames a second, as the header says on average. Default: at least 16, as in Open-Sora 2.0 (2503.09642)."""
+    """Frames a second, the average in the header. Default: at least 16, as in Open-Sora 2.0 (2503.09642)."""
     return footage.info.fps
 
 
@@ -73,54 +73,57 @@ def bits_per_pixel(footage: Footage) -> float:
 
 
 def border_crop(footage: Footage) -> list[float]:
-    """Black bars: [left, top, right, bottom] of the picture inside them, as shares of width and height, kept as
-    stats["crop"]; see `quality.borders`. Whatever follows in the recipe is measured inside. What is kept or dropped is
-    decided by the share of the area that is left. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
+    """Black bars: [left, top, right, bottom] of the picture inside them, as fractions of width and height, kept as
+    stats["crop"]; see `picture.borders`. Later steps of the recipe are measured inside. The limits apply to the
+    fraction of the area inside. Default: at least 0.6, as in HunyuanVideo 1.5 (2511.18870)."""
     footage.crop = None
-    footage.crop = [round(float(side), 4) for side in quality.borders(footage.frames)]
+    footage.crop = [round(float(side), 4) for side in picture.borders(footage.frames)]
     return footage.crop
 
 
 def luminance(footage: Footage) -> float:
-    """Mean luma, 0 to 255; see `quality.luminance`. Default: 20 to 200."""
-    return quality.luminance(footage.pick(8))
+    """Mean luma, 0 to 255; see `picture.luminance`. Default: 20 to 200."""
+    return picture.luminance(footage.pick(8))
 
 
 def blur(footage: Footage) -> float:
-    """Variance of the Laplacian, high where the picture is sharp; see `quality.blur`. Default: at least 100."""
-    return quality.blur(footage.pick(5))
+    """Variance of the Laplacian, high where the picture is sharp; see `picture.blur`. Default: at least 100."""
+    return picture.blur(footage.pick(5))
 
 
 def motion(footage: Footage) -> float:
-    """How far the picture moves, in shares of its diagonal a second; see `motion.motion`. Default: 0.005 to 0.5."""
+    """How fast the picture moves, in diagonals a second; see `motion.motion`. Default: 0.005 to 0.5."""
     return motions.motion(footage.velocity)
 
 
 def jitter(footage: Footage) -> float:
-    """How unsteadily the camera is held; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
+    """How much the camera shakes; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
     return motions.jitter(footage.velocity)
 
 
 def text_area(footage: Footage) -> float:
-    """Share of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
+    """Fraction of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
     return overlay.text_area(footage.frames)
 
 
 def watermark(footage: Footage) -> float:
-    """How surely something stands still over a picture that moves, by a heuristic; see `overlay.watermark`. Default: at
+    """Score of something that stands still over a moving picture, by a heuristic; see `overlay.watermark`. Default: at
     most 0.15."""
     return overlay.watermark(footage.frames)
 
 
-# ---------------------------------------------------------------- with models (a folder or a hub id; loaded when used)
+# ---------------------------------------------------------------- with models (a folder or a hub id)
+
+# A function here picks the frames that the model sees; `model_scores` then has the model score them. So the frames are
+# decoded in many processes, and the model is loaded in one.
 
 
-def text_similarity(footage: Footage, model: str = "openai/clip-vit-base-patch32", frames: int = 3) -> float | None:
+def text_similarity(
+    footage: Footage, model: str = "openai/clip-vit-base-patch32", frames: int = 3
+) -> np.ndarray | None:
     """Cosine of CLIP's embeddings of the caption and of frames, their mean; see `similarity.FrameTextSimilarity`.
     Default: at least 0.1, as in Data-Juicer's video_frames_text_similarity_filter. Drops clips without a caption."""
-    if not footage.clip.caption.strip():
-        return None
-    return _loaded(similarity.FrameTextSimilarity, model).score(footage.pick(frames), footage.clip.caption)
+    return footage.pick(frames) if footage.clip.caption.strip() else None
 
 
 def aesthetics(
@@ -128,40 +131,56 @@ def aesthetics(
     model: str = "openai/clip-vit-large-patch14",
     head: str = "sac+logos+ava1-l14-linearMSE.pth",
     frames: int = 3,
-) -> float:
+) -> np.ndarray:
     """LAION's aesthetic score, 1 to 10: CLIP and a linear head, which is a file; see `similarity.Aesthetics`. Default:
     at least 4, as in Data-Juicer's video_aesthetics_filter, where it is divided by 10."""
-    return _loaded(similarity.Aesthetics, model, head).score(footage.pick(frames))
+    return footage.pick(frames)
 
 
-def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames: int = 3) -> float:
+def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames: int = 3) -> np.ndarray:
     """Probability that a frame is not safe for work, its mean over frames; see `similarity.NotSafe`. Default: at most
     0.5, as in Data-Juicer's video_nsfw_filter."""
-    return _loaded(similarity.NotSafe, model).score(footage.pick(frames))
+    return footage.pick(frames)
+
+
+MODELS = {"text_similarity": "FrameTextSimilarity", "aesthetics": "Aesthetics", "nsfw": "NotSafe"}
+
+
+def model_scores(
+    name: str, settings: dict[str, Any], clips: list[np.ndarray], captions: list[str], device: str | None
+) -> list[float]:
+    """The scores that an operator's model gives to the frames of several clips, uint8 (T, H, W, 3) each. Raises
+    ModelError for a model that cannot be used."""
+    from lite_sora.processes import check_device
+
+    device = check_device(device)
+    try:
+        files = [value for key, value in settings.items() if key != "frames"]
+        return _loaded(getattr(similarity, MODELS[name]), *files, device).score(clips, captions)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        raise ModelError(f"{name}: out of memory on {device}; free some of it, or choose --device cpu") from None
 
 
 @lru_cache(4)
 def _loaded(kind: type, *names: str):
-    """A model, once in each process, on this process's GPU if there is one."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    return kind(*names, device=f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % gpus}" if gpus else "cpu")
+    return kind(*names)
 
 
 # ---------------------------------------------------------------- duplicates
 
 
 def exact_duplicates(footage: Footage) -> str:
-    """A hash of the file's video packets: two files with the same one show the same, whatever container or sound they
-    have. The copy that is kept is the first. Data-Juicer: video_deduplicator."""
+    """A hash of the file's video packets, the same for two files with the same video in any container, with any sound.
+    The first copy is kept. Data-Juicer: video_deduplicator."""
     return footage.packets.digest
 
 
 def near_duplicates(footage: Footage) -> list[str]:
     """The perceptual hashes of 8 frames, which survive resizing and re-encoding; see duplicates.py. Two clips are the
     same if on average at most `distance` (6) of 64 bits differ, and mean colours by at most `colour` (6) of 255. The
-    copy that is kept is the one with the largest area, then the first."""
+    copy with the largest area is kept, the first of equal ones."""
     return perceptual_hash(footage.pick(8))
 
 
@@ -170,8 +189,8 @@ def near_duplicates(footage: Footage) -> list[str]:
 
 @dataclass(frozen=True)
 class Operator:
-    """measure(footage, **settings) gives a value that JSON can hold; `applied` are the settings that are applied to it
-    afterwards, with their defaults."""
+    """measure(footage, **settings) returns a value that JSON can hold, or frames for a model. `applied` are the
+    settings that are applied to the value afterwards, with their defaults."""
 
     measure: Callable[..., Any]
     applied: dict[str, Any] = field(default_factory=dict)
@@ -198,8 +217,8 @@ FILTERS = {
     "fps": _filter(fps, min=16.0),
     "bits_per_pixel": _filter(bits_per_pixel, min=0.02),
     "border_crop": _filter(border_crop, min=0.6),
-    "luminance": _filter(luminance, min=quality.DARK, max=quality.BRIGHT),
-    "blur": _filter(blur, min=quality.BLURRED),
+    "luminance": _filter(luminance, min=picture.DARK, max=picture.BRIGHT),
+    "blur": _filter(blur, min=picture.BLURRED),
     "motion": _filter(motion, min=motions.STILL, max=motions.WILD),
     "jitter": _filter(jitter, max=motions.SHAKY),
     "text_area": _filter(text_area, max=overlay.TEXT),
@@ -240,7 +259,7 @@ def _short(value: float) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Numpy's numbers as Python's, with seven decimals, and None for what is not finite."""
+    """Numpy's numbers as Python's, with seven decimals, and None for a number that is not finite."""
     if isinstance(value, list):
         return [jsonable(item) for item in value]
     if isinstance(value, (bool, str)) or value is None:

@@ -1,12 +1,11 @@
-"""A recipe says which clips are good enough: a YAML or JSON list of operators with their settings, in the order that
-they are applied in.
+"""A recipe says which clips are good enough: a YAML or JSON list of operators with their settings, in their order.
 
     - duration: {min: 2, max: 60}
     - split_by_scene: {detector: adaptive}
     - motion
 
-Data-Juicer's recipes can be read too: the list stands under `process:` there, operators that mean the same are
-translated (data_juicer.py), and the others are an error, unless they are to be left out.
+Data-Juicer's recipes can be read too: their list is under `process:`, operators with the same meaning are translated
+(translations.py), and the others are an error, unless they are to be left out.
 """
 
 from dataclasses import dataclass, field
@@ -15,24 +14,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lite_sora.curation.data_juicer import ONLY, OTHERWISE, TRANSLATIONS, VALUES, WITHOUT_EFFECT
 from lite_sora.curation.operators import OPERATORS, SPLITTERS
+from lite_sora.curation.translations import ONLY, OTHERWISE, TRANSLATIONS, VALUES, WITHOUT_EFFECT
+from lite_sora.errors import UserError
 
-# What some settings are limited to, whatever the operator.
+# Limits of some settings, the same for all operators.
 DETECTORS = ("content", "adaptive")
 LIMITS = {"seconds": (0.1, float("inf")), "frames": (1, 64), "min_frames": (1, float("inf")), "share": (0, 0.45)}
 
 SHIPPED = Path(__file__).parent / "recipes"
 
 
-class RecipeError(ValueError):
+class RecipeError(UserError):
     """A recipe that cannot be used; the message names the file and the line."""
 
 
 @dataclass(frozen=True)
 class Step:
     """One operator of a recipe, with all of its settings: those that change what is measured, and those that are
-    applied to it afterwards."""
+    applied to the value afterwards."""
 
     name: str
     measured: dict[str, Any]
@@ -52,13 +52,13 @@ class Step:
 class Recipe:
     name: str
     steps: list[Step]
-    left_out: list[str] = field(default_factory=list)  # what of the file is not done here, and why
+    left_out: list[str] = field(default_factory=list)  # operators of the file that are not done here, and why
 
     def levels(self) -> list[list[tuple[int, Step]]]:
-        """The steps with their places, in groups of which each but the last ends with a splitter."""
+        """The steps with their indices, in groups; each group but the last ends with a splitter."""
         groups: list[list[tuple[int, Step]]] = [[]]
-        for place, step in enumerate(self.steps):
-            groups[-1].append((place, step))
+        for index, step in enumerate(self.steps):
+            groups[-1].append((index, step))
             if step.name in SPLITTERS:
                 groups.append([])
         return groups
@@ -67,8 +67,8 @@ class Recipe:
 def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
     """The recipe of that name that ships with lite_sora, or the file `name` (YAML or JSON).
 
-    Raises RecipeError, with file and line, for an operator or a setting that is not known here. `skip_unknown` leaves
-    such operators out instead, and says so in `Recipe.left_out`; a wrong setting is always an error."""
+    Raises RecipeError, with file and line, for an operator or a setting that is not known here. With
+    `skip_unknown` such operators are left out and listed in `Recipe.left_out`; a wrong setting is always an error."""
     import yaml
 
     path = Path(name)
@@ -77,14 +77,17 @@ def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
         raise RecipeError(f"{name}: neither a file nor a recipe that ships with lite_sora ({known})")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file in UTF-8") from None
     if path.suffix == ".json":
         text = text.replace("\t", " ")  # JSON may be indented with tabs, which YAML forbids
     try:
         root = yaml.compose(text, yaml.SafeLoader)  # a tree of nodes that know their lines
         constructor = yaml.SafeLoader("")
         whole = constructor.construct_document(root) if root else None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if isinstance(whole, dict) and "process" in whole:  # Data-Juicer's
         root = next(value for key, value in root.value if key.value == "process")
@@ -122,11 +125,11 @@ def _unknown(name: str) -> str | None:
     if name in OPERATORS or name in TRANSLATIONS:
         return None
     if name in OTHERWISE:
-        return f"{name} means something else here: Data-Juicer {OTHERWISE[name]}"
+        return f"{name} has another meaning here: Data-Juicer {OTHERWISE[name]}"
     close = get_close_matches(name, [*OPERATORS, *TRANSLATIONS], 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     ours, theirs = ", ".join(OPERATORS), ", ".join(TRANSLATIONS)
-    return f"there is no operator {name!r}{hint}; known are {ours}, and of Data-Juicer's {theirs}"
+    return f"there is no operator {name!r}{hint}; there are {ours}, and Data-Juicer's {theirs}"
 
 
 def _step(name: str, settings: dict, where: str) -> Step:
@@ -144,8 +147,8 @@ def _step(name: str, settings: dict, where: str) -> Step:
 
 
 def _value(key: str, value: Any, default: Any, where: str) -> Any:
-    """The value, if it is of the default's kind. "9/21" is a number; `min`, `max` and what is null by default may be
-    null."""
+    """The value, checked against the type of the default. "9/21" is a number; `min`, `max` and settings that are null
+    by default may be null."""
     if isinstance(default, (bool, str)):
         if type(value) is not type(default):
             raise RecipeError(f"{where} is {value!r}, not {'true or false' if isinstance(default, bool) else 'a text'}")
@@ -169,18 +172,18 @@ def _value(key: str, value: Any, default: Any, where: str) -> Any:
 
 
 def _translated(name: str, settings: dict, where: str) -> list[Step]:
-    """Our steps for an operator of Data-Juicer's."""
+    """The steps that translate an operator of Data-Juicer."""
     settings = {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}
     for key in settings.keys() & ONLY.keys():
         if settings[key] not in (ONLY[key], "all_keyframes"):
             raise RecipeError(
-                f"{where}: {name}: {key} is {settings[key]!r}, which is not done here; only {ONLY[key]!r} is"
+                f"{where}: {name}: {key} is {settings[key]!r}, which is not supported here; only {ONLY[key]!r} is"
             )
     settings = {key: value for key, value in settings.items() if key not in ONLY}
     translations = TRANSLATIONS[name]
     known = [key for translation in translations for key in translation.settings]
     if unknown := [str(key) for key in settings if key not in known]:
-        raise RecipeError(f"{where}: of {name}, {', '.join(unknown)} is not done here; known are {', '.join(known)}")
+        raise RecipeError(f"{where}: {name}: {', '.join(unknown)} is not supported here; {', '.join(known)} are")
     steps = []
     for translation in translations:
         ours = translation.defaults | {
@@ -191,7 +194,7 @@ def _translated(name: str, settings: dict, where: str) -> list[Step]:
                 ours[key] *= translation.factor
         if isinstance(ours.get("detector"), str):
             if ours["detector"] not in VALUES:
-                raise RecipeError(f"{where}: {name}: detector is {ours['detector']}; here are {', '.join(VALUES)}")
+                raise RecipeError(f"{where}: {name}: detector is {ours['detector']}, not one of {', '.join(VALUES)}")
             ours["detector"] = VALUES[ours["detector"]]
         steps.append(_step(translation.name, ours, where))
     return steps

@@ -1,4 +1,4 @@
-"""What a recipe did to a manifest, for people: report.md, with a picture of the numbers and a sheet of frames."""
+"""What a recipe did to a manifest, for people: report.md, with a picture of the numbers and a grid of frames."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -11,24 +11,23 @@ from lite_sora.curation.selection import Selection
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.preview import sheet
 from lite_sora.data.video import ClipError, probe, read_frames
+from lite_sora.storage.files import write_whole
 
 EXAMPLES = 5  # of what each operator dropped, in words; pictures of the first three
-FRAMES, HEIGHT = 6, 96  # of each example in the sheet
+FRAMES, HEIGHT = 6, 96  # of each example in the grid
 
 
 def write_report(report: Path, recipe: Recipe, selection: Selection, folder: Path) -> None:
-    """Writes report.md, numbers.png and frames.png into `report`. `folder` is where the videos are."""
-    report.mkdir(exist_ok=True)
+    """Writes report.md, numbers.png and frames.png into the folder `report`. `folder` is that of the videos."""
     _numbers(report / "numbers.png", selection)
     examples, kept = _examples(selection), _spread(selection.kept, selection.counts[-1][2], 2 * EXAMPLES)
     _frames(report / "frames.png", examples, kept, folder)
-    part = report / "report.md.part"
-    part.write_text(_words(recipe, selection, examples), encoding="utf-8")
-    part.replace(report / "report.md")
+    words = _words(recipe, selection, examples)
+    write_whole(report / "report.md", lambda part: part.write_text(words, encoding="utf-8"))
 
 
 def _examples(selection: Selection) -> list[tuple[str, int, list[Clip]]]:
-    """(operator, how many it dropped, some of them spread over the manifest), for each operator that dropped any."""
+    """(operator, how many clips it dropped, examples of them) for each operator that dropped any."""
     dropped = read_manifest(selection.dropped, allow_outside=True)  # operator by operator
     return [(name, count, _spread(islice(dropped, count), count, EXAMPLES)) for name, count in selection.drops]
 
@@ -49,7 +48,7 @@ def _words(recipe: Recipe, selection: Selection, examples: list) -> str:
         "",
         f"{selection.counts[0][1]:,} clips came in, {selection.counts[-1][2]:,} clips ({hours:.2f} hours) were kept.",
         "",
-        "| operator | clips before | clips after | share |",
+        "| operator | clips before | clips after | kept |",
         "|---|---:|---:|---:|",
     ]
     for name, before, after in selection.counts:
@@ -78,31 +77,28 @@ def _where(clip: Clip) -> str:
 
 def _numbers(path: Path, selection: Selection) -> None:
     """How many clips are left after each operator, and a histogram of each filter's measure between its limits."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     measured = [item for item in selection.measured if item[0].name not in ("integrity", "border_crop")]
     columns, bars = 4, max(2, len(selection.counts) // 3)
     rows = -(-len(measured) // columns)
-    figure = plt.figure(figsize=(13, bars + 2.2 * rows), constrained_layout=True)
+    figure = Figure(figsize=(13, bars + 2.2 * rows), layout="constrained")
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[bars, *[2.2] * rows])
     funnel = figure.add_subplot(grid[0, :])
     names = [name.split("(")[0] for name, _, _ in selection.counts]
     after = [count for _, _, count in selection.counts]
-    places = np.arange(len(names))[::-1]
-    funnel.barh(places, [before for _, before, _ in selection.counts], color="0.88", label="before")
-    funnel.barh(places, after, color="C0", label="after")
-    funnel.set_yticks(places, names)
-    for place, count in zip(places, after, strict=True):
-        funnel.text(count, place, f" {count:,}", va="center", fontsize=8)
+    rungs = np.arange(len(names))[::-1]
+    funnel.barh(rungs, [before for _, before, _ in selection.counts], color="0.88", label="before")
+    funnel.barh(rungs, after, color="C0", label="after")
+    funnel.set_yticks(rungs, names)
+    for rung, count in zip(rungs, after, strict=True):
+        funnel.text(count, rung, f" {count:,}", va="center", fontsize=8)
     funnel.set(title="clips that each operator kept")
     funnel.legend(loc="lower right")
     for index, (step, sample) in enumerate(measured):
         axes = figure.add_subplot(grid[1 + index // columns, index % columns])
         values = [value for value in sample.values if value is not None]
-        weight = len(sample) / max(1, len(sample.values))  # of each of them, where they stand for more
+        weight = len(sample) / max(1, len(sample.values))  # of each, if they are a sample of more
         axes.hist(values, bins=30, weights=[weight] * len(values), color="0.6")
         low, high = axes.get_xlim()
         for limit in step.applied.values():
@@ -111,31 +107,26 @@ def _numbers(path: Path, selection: Selection) -> None:
         axes.set_xlim(low - 0.2 * (high - low), high + 0.2 * (high - low))  # a limit may lie far outside
         axes.set_title(str(step), fontsize=8)
         axes.tick_params(labelsize=8)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, dpi=100, format="png")
-    plt.close(figure)
-    part.replace(path)
+    write_whole(path, lambda part: figure.savefig(part, dpi=100, format="png"))
 
 
 def _frames(path: Path, examples: list, kept: list[Clip], folder: Path) -> None:
-    """A sheet of frames: three clips that each operator dropped, and some that were kept."""
+    """A grid of frames: three clips that each operator dropped, and some that were kept."""
     rows, labels = [], []
     wanted = [(f"DROPPED {clip.id}: {clip.stats['dropped']}", clip) for _, _, some in examples for clip in some[:3]]
     wanted += [(f"kept {clip.id}: {clip.caption[:80]}", clip) for clip in kept]
     for label, clip in wanted:
         try:
-            rows.append(_look(clip, folder / clip.video))
+            rows.append(_frames_of(clip, folder / clip.video))
             labels.append(label)
         except ClipError:
             continue  # it was dropped because it cannot be read
     if rows:
-        part = path.with_name(path.name + ".part")
-        sheet(rows, labels, at_least=1).save(part, format="png")
-        part.replace(path)
+        write_whole(path, lambda part: sheet(rows, labels, at_least=1).save(part, format="png"))
 
 
-def _look(clip: Clip, path: Path) -> np.ndarray:
-    """A few frames of a clip, evenly spread."""
+def _frames_of(clip: Clip, path: Path) -> np.ndarray:
+    """`FRAMES` frames of a clip, evenly spread."""
     info = probe(path)
     start, end = clip.start or 0.0, info.duration if clip.end is None else clip.end
     times = [start + (i + 0.5) * (end - start) / FRAMES for i in range(FRAMES)]

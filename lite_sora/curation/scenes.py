@@ -1,7 +1,7 @@
 """Where does one shot end and the next begin? Cuts are found as PySceneDetect finds them (https://scenedetect.com).
 
-A clip with a cut inside teaches a video model that the world jumps, so cutting comes before everything else.
-Hard cuts only: a dissolve or a fade changes too little from one frame to the next.
+A clip with a cut inside teaches a video model that the world jumps, so splitting comes first. Only hard cuts are found:
+a dissolve or a fade changes too little from one frame to the next.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import numpy as np
 from lite_sora.data.video import probe, stream_frames
 
 SHORT_SIDE = 64  # pixels: a cut changes the whole picture, which can be seen at any size
-LEAST_CHANGE = 15.0  # content score below which "adaptive" sees no cut, however still the neighbours are
+LEAST_CHANGE = 15.0  # content score below which "adaptive" never cuts, however still the neighbours are
 REACH = 2  # frames on each side that "adaptive" compares with
 
 
@@ -21,7 +21,7 @@ def content_scores(frames: Iterable[np.ndarray]) -> np.ndarray:
     """How much each frame differs from the one before it: float (T - 1,) for frames uint8 (T, H, W, 3).
 
     The mean over pixels of (|ΔH| + |ΔS| + |ΔV|) / 3, with H in 0–180 and S and V in 0–255, as in PySceneDetect's
-    ContentDetector. Hue is not treated as a circle there, nor is it here.
+    ContentDetector. As there, hue is not treated as a circle.
     """
     return np.array([np.abs(after - before).mean() for before, after in pairwise(map(_hsv, frames))])
 
@@ -31,7 +31,7 @@ def _hsv(frame: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(frame.astype(np.float32), -1, 0)  # (H, W) each
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
-    divisor = np.maximum(chroma, 1)  # where there is no chroma, hue is 0
+    divisor = np.maximum(chroma, 1)  # hue is 0 without chroma
     sextant = np.where(
         value == red,
         (green - blue) / divisor % 6,
@@ -43,13 +43,12 @@ def _hsv(frame: np.ndarray) -> np.ndarray:
 def cuts(
     scores: np.ndarray, detector: str = "content", threshold: float | None = None, min_frames: int = 15
 ) -> list[int]:
-    """Indices of the frames with which a new scene begins, for content scores (T - 1,) of T frames.
+    """Indices of the first frames of new scenes, for content scores (T - 1,) of T frames.
 
-    "content" cuts where the score reaches `threshold` (27). "adaptive" cuts where the score is `threshold` (3) times
-    the mean of the two before and the two after it, and at least 15: so a fast pan is no cut, though each of its
-    frames differs much from the last. No cut comes less than `min_frames` after the one before it, or after the first
-    frame. (Of a run of cuts that is denser, PySceneDetect's ContentDetector keeps by default the first and the last;
-    this rule is its `filter_mode=SUPPRESS`, and that of its AdaptiveDetector.)
+    "content" cuts at a score of `threshold` (27) or more. "adaptive" cuts at a score of at least 15 that is `threshold`
+    (3) times the mean of the two scores before and the two after it, so that a fast pan is not a cut. Cuts are at least
+    `min_frames` apart, and from the first frame. (Of denser cuts, PySceneDetect's ContentDetector keeps by default the
+    first and the last; this rule is its `filter_mode=SUPPRESS`, and that of its AdaptiveDetector.)
     """
     scores = np.concatenate([[0.0], scores])  # of each frame against the one before it, (T,)
     if detector == "content":
@@ -81,7 +80,7 @@ def detect(
 ) -> list[float]:
     """Times in seconds, within [start, end) of the file, at which a new scene begins; see `cuts`.
 
-    Each frame of the file is looked at once, small, and forgotten, so length costs time but no memory.
+    Frames are read one by one, at a small size, so a long file takes time but no memory.
     """
     info = probe(path)
     scale = SHORT_SIDE / min(info.width, info.height)

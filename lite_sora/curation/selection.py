@@ -1,8 +1,8 @@
-"""The second step of curation: applies a recipe's limits to what was measured. Takes no time, so try other limits.
+"""The second step of curation: applies a recipe's limits to what was measured. It is fast: try other limits.
 
-Each operator is a generator: clips pass through all of them one at a time, and those that are dropped wait on disk.
-Only who looks for copies must have seen all clips before the first can go on; they wait on disk too, and what they are
-compared by is all that is held.
+Each operator is a generator: clips pass through all of them one at a time, and dropped ones wait on disk. Only the
+operators that look for copies need all clips before the first can pass; these wait on disk too, and only their
+signatures are held in memory.
 """
 
 import json
@@ -17,15 +17,15 @@ from lite_sora.curation.annotate import Row
 from lite_sora.curation.duplicates import near, same
 from lite_sora.curation.operators import DUPLICATES, FILTERS, SPLITTERS, reason_to_drop
 from lite_sora.curation.recipe import Recipe, Step
-from lite_sora.curation.store import scratch
 from lite_sora.data.clip import Clip, read_manifest, write_manifest
+from lite_sora.storage.journal import scratch
 
 READABLE = "readable"
 
 
 @dataclass
 class Sample:
-    """Some of many values, each with the same chance (Vitter 1985, "Random Sampling with a Reservoir", algorithm R)."""
+    """A random sample of a stream of values (Vitter 1985, "Random Sampling with a Reservoir", algorithm R)."""
 
     count: int = 0  # of all
     values: list = field(default_factory=list)
@@ -39,14 +39,14 @@ class Sample:
         self.count += 1
         if self.count <= self.most:
             self.values.append(value)
-        elif (place := self.random.randrange(self.count)) < self.most:
-            self.values[place] = value
+        elif (index := self.random.randrange(self.count)) < self.most:
+            self.values[index] = value
 
 
 @dataclass
 class Selection:
-    """What became of the clips: those that were kept are in the file `out`; the others in the file `dropped`, operator
-    by operator, with the reason in stats["dropped"]."""
+    """The clips that were kept are in the file `out`; the others in the file `dropped`, operator by operator, with the
+    reason in stats["dropped"]."""
 
     out: Path
     dropped: Path
@@ -56,7 +56,7 @@ class Selection:
 
     @property
     def kept(self) -> Iterator[Clip]:
-        return read_manifest(self.out, allow_outside=True)  # what must not be read was refused when it came in
+        return read_manifest(self.out, allow_outside=True)  # paths were checked when the clips were read
 
 
 def select(rows: Iterator[Row], recipe: Recipe, out: Path) -> Selection:
@@ -73,29 +73,29 @@ def select(rows: Iterator[Row], recipe: Recipe, out: Path) -> Selection:
 
         for steps in recipe.levels():
             rows = _judged(((row, row.broken) for row in rows), stage(READABLE))
-            samples = {place: Sample() for place, step in steps if step.name in FILTERS}
-            selection.measured += [(step, samples[place]) for place, step in steps if place in samples]
+            samples = {index: Sample() for index, step in steps if step.name in FILTERS}
+            selection.measured += [(step, samples[index]) for index, step in steps if index in samples]
             rows = _sampled(rows, samples)
-            for place, step in steps:
-                rows = _applied(rows, stage(str(step)), place, step)
+            for index, step in steps:
+                rows = _applied(rows, stage(str(step)), index, step)
         write_manifest(out, (row.clip for row in rows))  # only now do the rows begin to move
         dropped = database.execute("SELECT clip FROM dropped ORDER BY stage, rowid")
         write_manifest(selection.dropped, (Clip(**json.loads(clip)) for (clip,) in dropped))
-    stages = [stage for stage in stages if stage.name != READABLE or stage.place == 0 or stage.dropped]
+    stages = [stage for stage in stages if stage.name != READABLE or stage.index == 0 or stage.dropped]
     selection.counts = [(stage.name, stage.before, stage.after) for stage in stages]
     selection.drops = [(stage.name, stage.dropped) for stage in stages if stage.dropped]
     return selection
 
 
-# ---------------------------------------------------------------- what an operator does with a stream of rows
+# ---------------------------------------------------------------- one operator over a stream of rows
 
 
 @dataclass
 class Stage:
-    """One operator's counts, and where it puts what it drops."""
+    """One operator's counts, and the database for the clips that it drops."""
 
     name: str
-    place: int
+    index: int
     database: Connection
     before: int = 0
     after: int = 0
@@ -104,19 +104,19 @@ class Stage:
     def drop(self, clip: Clip, reason: str) -> None:
         self.dropped += 1
         clip = replace(clip, stats=clip.stats | {"dropped": reason})
-        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.place, json.dumps(vars(clip))))
+        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.index, json.dumps(vars(clip))))
 
 
-def _applied(rows: Iterator[Row], stage: Stage, place: int, step: Step) -> Iterator[Row]:
+def _applied(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterator[Row]:
     if step.name in SPLITTERS:
         return _cut(rows, stage)
     if step.name in DUPLICATES:
-        return _judged(_copies(rows, stage, place, step), stage)
-    return _judged(((row, reason_to_drop(step.name, row.values[place], **step.applied)) for row in rows), stage)
+        return _judged(_copies(rows, stage, index, step), stage)
+    return _judged(((row, reason_to_drop(step.name, row.values[index], **step.applied)) for row in rows), stage)
 
 
 def _judged(rows: Iterator[tuple[Row, str | None]], stage: Stage) -> Iterator[Row]:
-    """Of rows, each with a reason to drop it or None, those that go on."""
+    """The rows, each given with a reason to drop it or None, that are kept."""
     for row, reason in rows:
         stage.before += 1
         if reason:
@@ -135,29 +135,29 @@ def _cut(rows: Iterator[Row], stage: Stage) -> Iterator[Row]:
 
 def _sampled(rows: Iterator[Row], samples: dict[int, Sample]) -> Iterator[Row]:
     for row in rows:
-        for place, sample in samples.items():
-            sample.add(row.values[place])
+        for index, sample in samples.items():
+            sample.add(row.values[index])
         yield row
 
 
-def _copies(rows: Iterator[Row], stage: Stage, place: int, step: Step) -> Iterator[tuple[Row, str | None]]:
-    """Each row, and which one it is a copy of. All rows come in before the first goes out; they wait in a table."""
-    ask, waiting = stage.database.execute, f"waiting_{stage.place}"
-    ask(f"CREATE TABLE {waiting} (n INTEGER PRIMARY KEY, id, key, area, row)")
+def _copies(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterator[tuple[Row, str | None]]:
+    """Each row, and the reason to drop it if it is a copy. Rows wait in a table until all are there."""
+    execute, waiting = stage.database.execute, f"waiting_{stage.index}"
+    execute(f"CREATE TABLE {waiting} (n INTEGER PRIMARY KEY, id, key, area, row)")
     for n, row in enumerate(rows):
-        clip, key = row.clip, row.values[place]
+        clip, key = row.clip, row.values[index]
         if step.name == "exact_duplicates":
             window = float(clip.start or 0), clip.end and float(clip.end)
             key = key, window, clip.caption if step.applied["with_caption"] else ""
         area = clip.stats["width"] * clip.stats["height"]
-        ask(f"INSERT INTO {waiting} VALUES (?, ?, ?, ?, ?)", (n, clip.id, json.dumps(key), area, _packed(row)))
-    keys = (json.loads(key) for (key,) in ask(f"SELECT key FROM {waiting} ORDER BY n"))
-    areas = (area for (area,) in ask(f"SELECT area FROM {waiting} ORDER BY n"))
+        execute(f"INSERT INTO {waiting} VALUES (?, ?, ?, ?, ?)", (n, clip.id, json.dumps(key), area, _packed(row)))
+    keys = (json.loads(key) for (key,) in execute(f"SELECT key FROM {waiting} ORDER BY n"))
+    areas = (area for (area,) in execute(f"SELECT area FROM {waiting} ORDER BY n"))
     copies = near(keys, areas, **step.applied) if step.name == "near_duplicates" else same(keys)
-    for n, row in ask(f"SELECT n, row FROM {waiting} ORDER BY n"):
+    for n, row in execute(f"SELECT n, row FROM {waiting} ORDER BY n"):
         reason = None
         if n in copies:
-            ((first,),) = ask(f"SELECT id FROM {waiting} WHERE n = ?", (copies[n],))
+            ((first,),) = execute(f"SELECT id FROM {waiting} WHERE n = ?", (copies[n],))
             reason = f"the same as {first}"
         yield _unpacked(json.loads(row)), reason
 
@@ -167,5 +167,5 @@ def _packed(row: Row) -> str:
 
 
 def _unpacked(row: dict) -> Row:
-    values = {int(place): value for place, value in row["values"].items()}
+    values = {int(index): value for index, value in row["values"].items()}
     return Row(Clip(**row["clip"]), values, row["broken"], [_unpacked(piece) for piece in row["pieces"]])

@@ -1,7 +1,8 @@
-"""What pretrained models say of a clip: does the caption fit, is it beautiful, is it safe to show?
+"""Pretrained models' scores of clips: does the caption fit, is it beautiful, is it safe to show?
 
-Any model of the right kind serves, from a folder or the hub, through transformers, which is imported when the first one
-is loaded. Each class has one method, `score(frames, text)`, for frames uint8 (T, H, W, 3); three frames are enough.
+Any model of the right kind works, from a folder or the hub; transformers is imported when the first one is loaded. Each
+class has one method, `score(clips, texts)`, for B clips, frames uint8 (T, H, W, 3) each, and their B captions; it
+returns B numbers. Three frames a clip are enough.
 """
 
 import re
@@ -10,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lite_sora.storage.hub import ModelError, first_line, load_pretrained
 
-class ModelError(Exception):
-    """A model that cannot be used; the message names it and says what to do."""
+BATCH = 64  # frames that a model sees at a time
 
 
 class FrameTextSimilarity:
@@ -20,22 +21,24 @@ class FrameTextSimilarity:
 
     def __init__(self, model: str, device: str = "cpu"):
         self.clip, self.processor = _load_clip(model, device)
-        self.tokenizer = _load("AutoTokenizer", model)
+        self.tokenizer = _load("AutoTokenizer", model, "CLIP tokenizer")
         self.words = self.clip.config.text_config.max_position_embeddings
 
-    def score(self, frames: np.ndarray, text: str = "") -> float:
+    def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
         """The cosine of each frame's embedding with the text's, its mean over frames: -1 to 1, with CLIP mostly 0.1 to
-        0.4. What the text has beyond CLIP's 77 tokens is cut off. Data-Juicer keeps from 0.1; its experiments with
-        text-to-video (2407.11784) from 0.306."""
-        if not text.strip():
+        0.4. Texts are cut off after CLIP's 77 tokens. Data-Juicer keeps from 0.1; its experiments with text-to-video
+        (2407.11784) from 0.306. Raises ValueError for an empty text."""
+        if not all(text.strip() for text in texts):
             raise ValueError("a similarity of frames and text needs a text")
         import torch
 
-        tokens = self.tokenizer([text], truncation=True, max_length=self.words, return_tensors="pt")
+        tokens = self.tokenizer(texts, truncation=True, padding=True, max_length=self.words, return_tensors="pt")
         tokens = {name: tokens[name].to(self.clip.device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            words = torch.nn.functional.normalize(self.clip.get_text_features(**tokens).pooler_output)  # (1, D)
-        return float((_embed(self.clip, self.processor, frames) @ words.T).mean())
+            words = torch.nn.functional.normalize(self.clip.get_text_features(**tokens).pooler_output)  # (B, D)
+        lengths = torch.tensor([len(frames) for frames in clips], device=words.device)
+        words = words.repeat_interleave(lengths, dim=0)  # (frames, D)
+        return _means((_embed(self.clip, self.processor, clips) * words).sum(1), clips)
 
 
 class Aesthetics:
@@ -46,35 +49,36 @@ class Aesthetics:
     def __init__(self, model: str, head: str, device: str = "cpu"):
         self.clip, self.processor = _load_clip(model, device)
         self.weight, self.bias = (tensor.to(device) for tensor in read_head(head))
-        made, wide = self.weight.shape[1], self.clip.config.projection_dim
-        if made != wide:
-            raise ModelError(f"{head}: made for embeddings of {made} numbers; those of {model} have {wide}")
+        wanted, width = self.weight.shape[1], self.clip.config.projection_dim
+        if wanted != width:
+            raise ModelError(f"{head}: made for embeddings of {wanted} numbers; those of {model} have {width}")
 
-    def score(self, frames: np.ndarray, text: str = "") -> float:
+    def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
         """Mean over frames, on the scale of the votes that the head was trained on, 1 to 10. Keep from 4 (Movie Gen,
-        2410.13720; Data-Juicer) or 5 (Open-Sora 1.2). The text does not matter."""
-        return float((_embed(self.clip, self.processor, frames) @ self.weight.T + self.bias).mean())
+        2410.13720; Data-Juicer) or 5 (Open-Sora 1.2). The texts do not matter."""
+        return _means((_embed(self.clip, self.processor, clips) @ self.weight.T + self.bias)[:, 0], clips)
 
 
 class NotSafe:
     """Is it safe for work? Any image classifier with a class named "nsfw", such as Falconsai/nsfw_image_detection."""
 
     def __init__(self, model: str, device: str = "cpu"):
-        self.classifier = _load("AutoModelForImageClassification", model).to(device)
+        self.classifier = _load("AutoModelForImageClassification", model, "image classifier").to(device)
         self.processor = _image_processor(model)
         labels = {str(label).lower(): index for index, label in self.classifier.config.id2label.items()}
         if "nsfw" not in labels:
-            raise ModelError(f"{model}: has no class named nsfw; its classes are {', '.join(labels)}")
+            raise ModelError(f"{model}: none of its classes is named nsfw; they are {', '.join(labels)}")
         self.label = labels["nsfw"]
 
-    def score(self, frames: np.ndarray, text: str = "") -> float:
-        """The probability (softmax) of "nsfw", its mean over frames: 0 to 1. Drop from 0.5 (Data-Juicer). The text does
+    def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
+        """The probability (softmax) of "nsfw", its mean over frames: 0 to 1. Drop from 0.5 (Data-Juicer). The texts do
         not matter."""
         import torch
 
         with torch.inference_mode():
-            logits = self.classifier(pixel_values=_pixels(self.classifier, self.processor, frames)).logits
-        return float(logits.softmax(-1)[:, self.label].mean())
+            pixels = _pixels(self.classifier, self.processor, clips)
+            logits = torch.cat([self.classifier(pixel_values=part).logits for part in pixels])  # (frames, classes)
+        return _means(logits.softmax(-1)[:, self.label], clips)
 
 
 def read_head(path: str):
@@ -84,13 +88,13 @@ def read_head(path: str):
         predictor.weight, predictor.bias          the same, as shunk031 publishes them together with CLIP
         layers.{0,2,4,6,7}.weight, … .bias        LAION's second ones (…-linearMSE.pth), and shunk031's of them
 
-    Between the second ones' five layers there is nothing but dropout, so they are one linear layer.
+    Only dropout lies between the five layers of the second ones, so they are one linear layer.
     """
     import torch
     from safetensors.torch import load_file
 
     if not Path(path).is_file():
-        raise ModelError(f"{path}: there is no such head; see `Aesthetics` for where to download one")
+        raise ModelError(f"{path}: this head does not exist; see `Aesthetics` for where to download one")
     try:
         safe = Path(path).suffix == ".safetensors"
         tensors = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
@@ -106,51 +110,47 @@ def read_head(path: str):
             weight, bias = layer["weight"] @ weight, layer["weight"] @ bias + layer["bias"]
         if weight.shape[0] != 1:
             raise ValueError(f"{weight.shape[0]} outputs instead of 1")
-    except Exception as error:  # whatever a strange file makes of it
-        raise ModelError(f"{path}: not a linear aesthetic head in a known layout ({_line(error)})") from None
+    except Exception as error:  # a damaged file can raise anything
+        raise ModelError(f"{path}: not a linear aesthetic head in a known layout ({first_line(error)})") from None
     return weight, bias
 
 
-def _embed(clip, processor, frames: np.ndarray):
-    """Frames uint8 (T, H, W, 3) → CLIP's embeddings, of length 1: (T, D)."""
+def _embed(clip, processor, clips: list[np.ndarray]):
+    """Frames of B clips → CLIP's embeddings, of length 1: (all frames, D)."""
     import torch
 
     with torch.inference_mode():
-        features = clip.get_image_features(pixel_values=_pixels(clip, processor, frames)).pooler_output
+        pixels = _pixels(clip, processor, clips)
+        features = torch.cat([clip.get_image_features(pixel_values=part).pooler_output for part in pixels])
         return torch.nn.functional.normalize(features)
 
 
-def _pixels(model, processor, frames: np.ndarray):
-    """Frames uint8 (T, H, W, 3) → what the model sees, float (T, 3, h, w), resized and normalised as it was trained."""
-    pictures = [Image.fromarray(frame) for frame in frames]
-    return processor(images=pictures, return_tensors="pt")["pixel_values"].to(model.device)
+def _pixels(model, processor, clips: list[np.ndarray]):
+    """Frames of B clips → batches float (frames, 3, h, w), resized and normalised as in the model's training."""
+    pictures = [Image.fromarray(frame) for frames in clips for frame in frames]
+    for start in range(0, len(pictures), BATCH):
+        yield processor(images=pictures[start : start + BATCH], return_tensors="pt")["pixel_values"].to(model.device)
+
+
+def _means(scores, clips: list[np.ndarray]) -> list[float]:
+    """Scores (all frames,) → the mean of each clip."""
+    return [float(part.mean()) for part in scores.split([len(frames) for frames in clips])]
 
 
 def _image_processor(model: str):
-    return _load("AutoImageProcessor", model, backend="pil")  # needs no torchvision, and is the same with and without
+    # backend="pil" needs no torchvision and gives the same numbers with and without it
+    return _load("AutoImageProcessor", model, "image processor", backend="pil")
 
 
 def _load_clip(model: str, device: str):
-    clip = _load("AutoModel", model).to(device)
+    clip = _load("AutoModel", model, "CLIP").to(device)
     if clip.config.model_type != "clip":
         raise ModelError(f"{model}: is a {clip.config.model_type} model, not a CLIP")
     return clip, _image_processor(model)
 
 
-def _load(kind: str, model: str, **options):
-    """A model, tokenizer or image processor from a folder or the hub, by the name of its auto class."""
+def _load(kind: str, model: str, what: str, **options):
     import transformers
 
-    try:
-        loaded = getattr(transformers, kind).from_pretrained(model, **options)
-    except Exception as error:  # transformers and the hub raise many kinds
-        raise ModelError(
-            f"{model}: {kind} finds nothing that it can load there ({_line(error)}). Name a folder that holds the "
-            "model (config.json, model.safetensors, preprocessor_config.json, …), or a hub id while there is a "
-            "network; `hf download <id> --local-dir <folder>` fetches one"
-        ) from error
+    loaded = load_pretrained(getattr(transformers, kind), model, what, **options)
     return loaded.eval() if hasattr(loaded, "eval") else loaded
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

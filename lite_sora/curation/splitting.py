@@ -47,7 +47,7 @@ def split_by_keyframe(footage: Footage) -> Pieces:
 
 
 def trim(footage: Footage, share: float = 0.1) -> Pieces:
-    """Cuts `share` of the length off at both ends, where a transition may still be going on (Panda-70M, 2402.19479)."""
+    """Cuts a fraction `share` of the length off each end, which may be in a transition (Panda-70M, 2402.19479)."""
     margin = share * footage.duration
     return _between([footage.start + margin, footage.end - margin])
 
@@ -57,11 +57,11 @@ def _between(times: list[float]) -> Pieces:
 
 
 def pieces(clip: Clip, duration: float, times: Pieces, keep_original: bool = False) -> list[Clip]:
-    """Clips for the pieces of a clip that lasts `duration` seconds, named <id>-000, <id>-001, …; after the clip itself
-    with `keep_original`.
+    """Clips for the pieces of a clip that lasts `duration` seconds, named <id>-000, <id>-001, …; with `keep_original`
+    after the clip itself.
 
-    A clip that is not cut stays as it is. Measures of the whole do not hold for the pieces, so `stats` start empty, but
-    for a crop."""
+    A clip that is not cut is returned unchanged. Measures of the whole do not hold for the pieces, so their `stats` are
+    empty except for a crop."""
     first = clip.start or 0.0
     if len(times) == 1 and abs(times[0][0] - first) < 1e-3 and abs(times[0][1] - first - duration) < 1e-3:
         return [clip]

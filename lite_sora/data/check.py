@@ -1,9 +1,8 @@
-"""Is a manifest fit to train on? `python -m lite_sora.data.check MANIFEST` reads every row and looks into every
-video's header, lists what is wrong with line numbers, and draws what there is: durations, sizes, lengths of captions.
+"""Can a manifest be trained on? `python -m lite_sora.data.check MANIFEST` reads every row and every video's header,
+lists problems with line numbers, and draws durations, sizes and lengths of captions.
 """
 
 import argparse
-import os
 import statistics
 import sys
 from array import array
@@ -16,13 +15,14 @@ from tqdm import tqdm
 
 from lite_sora.data.clip import Clip, ManifestError, read_rows
 from lite_sora.data.video import ClipError, VideoInfo, probe
+from lite_sora.storage.files import FolderError, make_folder, write_whole
 
-LISTED = 20  # problems that are listed; of the others only the number is said
+LISTED = 20  # problems that are listed; the others are only counted
 
 
 @dataclass
 class Findings:
-    """What a manifest holds, and what is wrong with it."""
+    """What a manifest contains, and what is wrong with it."""
 
     clips: int = 0
     splits: Counter = field(default_factory=Counter)
@@ -41,14 +41,14 @@ class Findings:
 def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
     """Reads a manifest row by row; of each row only its id, its source and a few numbers are kept.
 
-    A clip without a "source" counts as cut from its video. Raises ManifestError where there is no such manifest.
+    A clip without a "source" counts as cut from its video. Raises ManifestError if there is no such manifest.
     """
     manifest, findings = Path(manifest), Findings()
     first_line: dict[str, int] = {}  # of each id
     split_of: dict[str, tuple[int, str | None]] = {}  # source: the line and the split that it was first in
 
-    @lru_cache(1024)  # the clips of one video mostly stand together
-    def look(video: str) -> VideoInfo | ClipError:
+    @lru_cache(1024)  # the clips of one video are mostly neighbours
+    def info_of(video: str) -> VideoInfo | ClipError:
         try:
             return probe(manifest.parent / video)
         except ClipError as error:
@@ -57,7 +57,7 @@ def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
     for line, clip in tqdm(read_rows(manifest, allow_outside), "checking", unit="clip", leave=False):
         if isinstance(clip, ManifestError):
             reason = str(clip).removeprefix(f"{manifest}, line {line}: ")
-            findings.add_problem(line, "no clip", reason)
+            findings.add_problem(line, "not a clip", reason)
             continue
         findings.clips += 1
         findings.splits[clip.split] += 1
@@ -72,7 +72,7 @@ def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
         findings.words.extend(captions)
         if not captions:
             findings.add_problem(line, "no caption", f"clip {clip.id!r} has no caption")
-        _check_video(clip, look(clip.video), line, findings)
+        _check_video(clip, info_of(clip.video), line, findings)
     if not findings.clips and not findings.problems:
         findings.add_problem(0, "no clip", "the manifest is empty")
     return findings
@@ -86,7 +86,7 @@ def _check_video(clip: Clip, info: VideoInfo | ClipError, line: int, findings: F
     findings.sizes[info.width, info.height] += 1
     start, end = clip.start or 0, info.duration if clip.end is None else clip.end
     findings.durations.append(max(0, min(end, info.duration) - start))
-    if start > info.duration or end > info.duration + 1 / info.fps:  # of one frame nobody can be sure
+    if start > info.duration or end > info.duration + 1 / info.fps:  # one frame's tolerance
         text = f"clip {clip.id!r} goes from {start:.2f} to {end:.2f} s, but {clip.video} lasts {info.duration:.2f} s"
         findings.add_problem(line, "wrong times", text)
 
@@ -119,31 +119,31 @@ def draw(findings: Findings, path: Path) -> None:
     durations, sizes, words = figure.subplots(1, 3)
     durations.hist(findings.durations, bins=40)
     durations.set(xlabel="seconds", ylabel="clips", title=f"{sum(findings.durations) / 3600:.2f} hours")
-    common = findings.sizes.most_common(12)[::-1]  # the most common on top
+    common = findings.sizes.most_common(12)[::-1]  # the most common at the top
     sizes.barh([f"{width}×{height}" for (width, height), _ in common], [count for _, count in common])
     sizes.set(
         xlabel="clips", title=f"{len(findings.sizes):,} sizes" + (", the most common" if len(common) == 12 else "")
     )
-    different = len(set(findings.words))  # captions have whole numbers of words: no bin may fall between two
+    different = len(set(findings.words))  # word counts are whole numbers: a bin between two would be empty
     words.hist(findings.words, bins=max(1, min(40, different)))
     words.set(xlabel="words a caption", ylabel="captions", title=f"{len(findings.words):,} captions")
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png")
-    os.replace(part, path)
+    write_whole(path, lambda part: figure.savefig(part, format="png"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lite_sora.data.check", description=__doc__)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png beside the manifest)")
-    parser.add_argument("--allow-outside", action="store_true", help="let it name videos outside its folder")
+    parser.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png next to the manifest)")
+    parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
-    try:
-        findings = check(options.manifest, options.allow_outside)
-    except ManifestError as error:
-        sys.exit(f"{error}")
-    print(summary(findings))
     picture = options.picture or options.manifest.with_name(f"{options.manifest.stem}-check.png")
+    try:
+        if options.picture:
+            make_folder(picture.parent, f"--picture {picture}")
+        findings = check(options.manifest, options.allow_outside)
+    except (FolderError, ManifestError) as error:
+        sys.exit(str(error))
+    print(summary(findings))
     draw(findings, picture)
     print(f"picture: {picture}")
     sys.exit(1 if findings.problems else 0)

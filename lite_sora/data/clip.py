@@ -1,4 +1,4 @@
-"""A clip is one training example: a stretch of a video file and what it shows. A manifest is a JSONL file of clips.
+"""A clip is one training example: a part of a video file and its caption. A manifest is a JSONL file of clips.
 
 Manifests are read and written a row at a time, so a file of millions of rows needs no more memory than one row.
 """
@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from lite_sora.errors import UserError
+from lite_sora.storage.files import write_whole
 
-class ManifestError(ValueError):
+
+class ManifestError(UserError):
     """A manifest that cannot be used; the message names the file and the row."""
 
 
@@ -22,13 +25,13 @@ class Clip:
     id: str
     video: str  # path, relative to the manifest's folder
     caption: str
-    captions: list[str] = field(default_factory=list)  # all of them, where there are several
+    captions: list[str] = field(default_factory=list)  # all of them, if there are several
     start: float | None = None
     end: float | None = None
     language: str | None = None
     split: str | None = None
     source: str | None = None  # the video that it was cut from: clips of one source belong in one split
-    stats: dict = field(default_factory=dict)  # whatever curation has measured
+    stats: dict = field(default_factory=dict)  # what curation has measured, and more
 
     @property
     def all_captions(self) -> list[str]:
@@ -36,7 +39,7 @@ class Clip:
 
     @property
     def original_captions(self) -> list[str]:
-        """Those that it had before it was captioned anew (`captioning/`); none if it was not."""
+        """Its captions before `captioning/` replaced them; an empty list if it did not."""
         history = self.stats.get("captioning")
         first = history[0] if isinstance(history, list) and history else None
         if not isinstance(first, dict) or first.get("model") is not None:
@@ -59,7 +62,7 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
 
     A video's path may not leave the manifest's folder (no absolute path, no "..", no link that leads outside)
     unless `allow_outside` is set: a manifest from elsewhere must not be able to read any file on this machine.
-    Raises ManifestError, with the file and the line, for a row that is no clip.
+    Raises ManifestError, with the file and the line, for a row that is not a clip.
     """
     for _, row in read_rows(path, allow_outside):
         if isinstance(row, ManifestError):
@@ -68,7 +71,7 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
 
 
 def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[int, Clip | ManifestError]]:
-    """The same with each line's number, and for a row that is no clip its error instead of an end."""
+    """The same with each line's number; for a row that is not a clip it yields the error instead of raising it."""
     path = Path(path)
     if not path.is_file():
         raise ManifestError(f"{path}: there is no such manifest")
@@ -80,7 +83,7 @@ def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[i
                     clip = _parse(line, f"{path}, line {number}")
                     if not allow_outside and not _inside(folder, clip.video):
                         raise ManifestError(
-                            f"{path}, line {number}: video {clip.video!r} lies outside the manifest's folder; "
+                            f"{path}, line {number}: video {clip.video!r} is outside the manifest's folder; "
                             "pass --allow-outside if you trust this manifest"
                         )
                 except ManifestError as error:
@@ -91,14 +94,14 @@ def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[i
 def _inside(folder: Path, video: str) -> bool:
     try:
         return (folder / video).resolve().is_relative_to(folder)
-    except (OSError, RuntimeError, ValueError):  # links that run in a circle; a zero byte in the name
+    except (OSError, RuntimeError, ValueError):  # circular links; a zero byte in the name
         return False
 
 
 def _parse(line: bytes, where: str) -> Clip:
     try:
         row = json.loads(line)
-    except (ValueError, RecursionError) as error:  # also for what is not UTF-8
+    except (ValueError, RecursionError) as error:  # ValueError also for bytes that are not UTF-8
         raise ManifestError(f"{where}: not JSON ({error})") from None
     if not isinstance(row, dict):
         raise ManifestError(f'{where}: a row is a JSON object, like {{"id": …, "video": …, "caption": …}}')
@@ -113,20 +116,20 @@ def _parse(line: bytes, where: str) -> Clip:
         if key in row and (not isinstance(row[key], kind) or isinstance(row[key], bool)):
             raise ManifestError(f'{where}: "{key}" is {row[key]!r}, which is not of the right type')
     if not all(isinstance(caption, str) for caption in row.get("captions", [])):
-        raise ManifestError(f'{where}: "captions" holds something that is no text')
+        raise ManifestError(f'{where}: "captions" contains something that is not a text')
     if not 0 <= row.get("start", 0) < row.get("end", math.inf):
         raise ManifestError(f'{where}: "start" and "end" are seconds, with 0 <= start < end')
-    if b"\\ud" in line.lower():  # a JSON file can hold half of a character, which no file can be written with
+    if b"\\ud" in line.lower():  # JSON can contain half of a character, which cannot be written to a file
         try:
             json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise ManifestError(f"{where}: holds half of a character ({error})") from None
+            raise ManifestError(f"{where}: contains half of a character ({error})") from None
     row["caption"] = row["caption"] if row["caption"].strip() else next(filter(str.strip, row.get("captions", [])), "")
     return Clip(**row)
 
 
 def check_out(manifest: Path, out: Path) -> None:
-    """Raises ManifestError where a manifest made from `manifest` cannot be written to `out`."""
+    """Raises ManifestError if a manifest made from `manifest` cannot be written to `out`."""
     if out.resolve().parent != manifest.resolve().parent:
         raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
     if out.is_dir():
@@ -136,10 +139,11 @@ def check_out(manifest: Path, out: Path) -> None:
 
 
 def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
-    """Writes clips to a JSONL file, without empty keys, and returns how many; it appears whole or not at all."""
-    path = Path(path)
-    part, count = path.with_name(path.name + ".part"), 0
-    try:
+    """Writes clips to a JSONL file, without empty keys, and returns their number. It appears whole or not at all."""
+    count = 0
+
+    def write(part: Path) -> None:
+        nonlocal count
         with part.open("w", encoding="utf-8") as lines:
             for clip in clips:
                 count += 1
@@ -147,7 +151,6 @@ def write_manifest(path: Path | str, clips: Iterable[Clip]) -> int:
                 lines.write(json.dumps(row, ensure_ascii=False) + "\n")
             lines.flush()
             os.fsync(lines.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(Path(path), write)
     return count

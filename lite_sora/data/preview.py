@@ -1,4 +1,4 @@
-"""Frames laid out as pictures, for people to look at. Frames are uint8 (T, H, W, 3), RGB."""
+"""Frames arranged as pictures, for people to look at. Frames are uint8 (T, H, W, 3), RGB."""
 
 import textwrap
 
@@ -7,13 +7,13 @@ from PIL import Image, ImageDraw
 
 
 def enlarge(frames: np.ndarray, at_least: int = 256) -> np.ndarray:
-    """Repeats pixels by a whole factor until the shorter side has `at_least` pixels: nobody can see 32."""
+    """Repeats pixels by a whole factor until the shorter side has `at_least` pixels: 32 are too few to see."""
     factor = max(1, -(-at_least // min(frames.shape[1:3])))
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: int = 4) -> Image.Image:
-    """One picture of several videos: a row each, a frame each column, the label, of one line or more, above the row."""
+    """A grid of samples: a video each row, a frame each column, and above each row its label of one line or more."""
     rows = [enlarge(frames, at_least) for frames in rows]
     line = 16 + 15 * max(label.count("\n") for label in labels)
     width = max(frames.shape[0] * (frames.shape[2] + gap) for frames in rows) + gap
@@ -29,7 +29,7 @@ def sheet(rows: list[np.ndarray], labels: list[str], at_least: int = 64, gap: in
 
 
 def mosaic(videos: list[np.ndarray], labels: list[str], columns: int = 4, at_least: int = 128) -> np.ndarray:
-    """Several videos of one length side by side in one, each under its label, as uint8 frames."""
+    """A grid of several videos of one length as one video, uint8 frames; each has its label above it."""
     gap, line = 6, 30  # two lines of text
     videos = [enlarge(frames, at_least) for frames in videos]
     length, height, width, _ = videos[0].shape

@@ -22,7 +22,7 @@ from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import batches, to_model_range
 from lite_sora.data.windows import VideoDataset
-from lite_sora.processes import default_device
+from lite_sora.processes import check_device
 
 COLLAPSED = 0.05  # the share of codes in use below which a codebook has collapsed
 
@@ -130,7 +130,7 @@ def main() -> None:
         parser.error("--clips must be at least 1")
 
     try:
-        device = options.device or default_device()
+        device = check_device(options.device)
         result = evaluate(options.run, options.data, options.clips, options.allow_outside, device)
     except ValueError as error:
         sys.exit(f"reconstruction: {error}")

@@ -29,6 +29,7 @@ from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion.objective import PRESETS, time_grid
 from lite_sora.diffusion.path import PATHS
+from lite_sora.errors import UserError
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report
@@ -58,7 +59,7 @@ CURVE_CLIPS = 32  # videos of seen, and as many of held-out combinations, at eac
 PROMPTS = ("a red circle moving right", "a green square moving up")
 
 
-class CompareError(ValueError):
+class CompareError(UserError):
     """A comparison that cannot be made as asked; the message says why."""
 
 

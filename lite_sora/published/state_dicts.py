@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lite_sora.errors import UserError
+
 TRANSFORMER = {  # our layers of a transformer block, and timm's, which DiT, SiT and U-ViT share
     "attention.qkv": "attn.qkv",
     "attention.out": "attn.proj",
@@ -14,7 +16,7 @@ TRANSFORMER = {  # our layers of a transformer block, and timm's, which DiT, SiT
 }
 
 
-class OriginalError(ValueError):
+class OriginalError(UserError):
     """A file or state dict that is not the published one it is said to be; the message says what is missing or odd."""
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lite_sora.processes import Processes
-from lite_sora.storage.files import write_whole
+from lite_sora.storage.files import make_folder, write_whole
 from lite_sora.storage.runs import CheckpointError
 
 
@@ -80,7 +80,7 @@ def claim_folder(out: str | None, usual: str, processes: Processes) -> Path:
 
 
 def _claim(folder: Path) -> bool:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--out")
     try:
         if (folder / "config.json").exists():
             return False

@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from lite_sora.errors import UserError
 from lite_sora.storage.files import write_whole
 
 INSIDE = "autoencoder"  # the autoencoder's folder in a run's folder
 PARTS = ["config.json", "tokenizer.json", "model.safetensors", f"{INSIDE}/*"]  # what is fetched from the hub
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A folder without a model that can be loaded; the message says what is missing or wrong."""
 
 

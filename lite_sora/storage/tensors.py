@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lite_sora.storage.files import write_whole
+from lite_sora.storage.files import make_folder, write_whole
 
 SHARD_BYTES = 2**26  # the size of a shard, roughly
 SHARD_SECONDS = 60  # a shard is written after this time even if it is smaller
@@ -88,7 +88,7 @@ class Shards:
     def write(self) -> None:
         self.written = time.monotonic()
         if self.pending:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder, "--cache-folder")
             path = self.folder / f"{digest(sorted(self.pending))}.safetensors"
             metadata = {"digest": digest_of_weights(self.pending)}
             write_whole(path, lambda part: save_file(self.pending, part, metadata))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from lite_sora.errors import UserError
 from lite_sora.storage.hub import check_name, offline
 from lite_sora.text.encoder import Text, pool, token_ids
 
@@ -26,7 +27,7 @@ HOW_TO_NAME_ONE = (
 )
 
 
-class TextError(ValueError):
+class TextError(UserError):
     """A text model that cannot be loaded; the message says what to do."""
 
 

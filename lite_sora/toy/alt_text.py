@@ -2,10 +2,10 @@
 
     python -m lite_sora.toy.alt_text data/toy/manifest.jsonl --out data/toy/alt-text.jsonl
 
-What stands beside videos on the web says little of what they show (DALL-E 3, section 2.1, calls it the reason why
-text-to-image models do not follow prompts). This writes a copy of a toy manifest with such captions, so that one can
-see what they do to a model, and what captioning the clips again does for it. With --plain, the copy has the one
-plain true caption instead: the best that can be had.
+Texts next to videos on the web say little about what they show, which DALL-E 3 (section 2.1) calls the reason why
+text-to-image models do not follow prompts. This command writes a copy of a toy manifest with such captions, to measure
+what they do to a model, and how much captioning the clips again helps. With --plain the copy has the one plain true
+caption instead, as an upper bound.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lite_sora.data.clip import Clip, ManifestError, read_manifest, write_manifest
+from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest, write_manifest
 from lite_sora.toy.sentences import facts_of
 from lite_sora.toy.world import COLOURS, SHAPES
 
@@ -29,17 +29,17 @@ NOTHING = (
     "untitled",
     "watch this",
 )
-KINDS = {  # of alt-text, and their shares
-    "nothing": 0.25,  # of what is to be seen
+KINDS = {  # of alt-text, and their fractions
+    "nothing": 0.25,  # about what the video shows
     "shape or colour": 0.30,
     "shape and colour": 0.25,
-    "wrong": 0.10,  # a shape and a colour, one of which is another's
+    "wrong": 0.10,  # a shape and a colour, one of which is wrong
     "true": 0.10,  # the whole caption, with the motion
 }
 
 
 def alt_text(shape: str, colour: str, caption: str, rng: np.random.Generator) -> str:
-    """What the web might say of a clip with this shape and colour, whose true caption is `caption`."""
+    """A text as on the web for a clip with this shape and colour, whose true caption is `caption`."""
     kind = rng.choice(list(KINDS), p=list(KINDS.values()))
     if kind == "true":
         return caption
@@ -56,12 +56,12 @@ def alt_text(shape: str, colour: str, caption: str, rng: np.random.Generator) ->
 
 
 def with_alt_text(clips: Iterator[Clip], plain: bool = False, seed: int = 0) -> Iterator[Clip]:
-    """The clips of a toy manifest with alt-text, or with the plain caption. Raises ManifestError for one that is not
-    of the toy world."""
+    """The clips of a toy manifest with alt-text, or with the plain caption. Raises ManifestError for a clip that is
+    not of the toy world."""
     for number, clip in enumerate(clips):
         facts = facts_of(clip)
         if not facts:
-            raise ManifestError(f"clip {clip.id!r} is not of the toy world: nobody knows what it shows")
+            raise ManifestError(f"clip {clip.id!r} is not of the toy world, so it is unknown what it shows")
         shape, colour, _ = facts[0]
         text = alt_text(shape, colour, clip.caption, np.random.default_rng([seed, number]))
         yield replace(clip, caption=clip.caption if plain else text, captions=[])
@@ -76,11 +76,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed < 0:
         parser.error(f"--seed must be at least 0, not {options.seed}")
-    if options.out.resolve().parent != options.manifest.resolve().parent:
-        parser.error(f"--out {options.out} must lie beside {options.manifest}: videos are named relative to it")
-    if options.out.resolve() == options.manifest.resolve():
-        parser.error("--out would replace the manifest that it is made from; choose another name")
     try:
+        check_out(options.manifest, options.out)
         count = write_manifest(options.out, with_alt_text(read_manifest(options.manifest), options.plain, options.seed))
     except ManifestError as error:
         sys.exit(f"alt_text: {error}")

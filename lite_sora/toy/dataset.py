@@ -11,7 +11,10 @@ from tqdm import tqdm
 from lite_sora.data.clip import Clip, write_manifest
 from lite_sora.data.video import write_video
 from lite_sora.processes import Processes
-from lite_sora.toy.world import CORNERS, VERSION, captions, draw, random_scene
+from lite_sora.toy.sentences import captions
+from lite_sora.toy.world import CORNERS, draw, random_scene
+
+VERSION = 2  # of what is drawn, said and written: raise it with every change, so that an old world is written again
 
 
 def toy_manifest(settings, processes: Processes) -> Path:
@@ -45,8 +48,8 @@ def write_toy_dataset(
 ) -> Path:
     """Writes `clips` mp4 files and `manifest.jsonl` to `folder` and returns the manifest's path.
 
-    Nothing is written when the manifest is there and was made with the same settings. A sixteenth of the clips shows
-    held-out combinations (split "held-out"); the rest is split "train". The same seed gives the same files.
+    Nothing is written if the manifest exists and was made with the same settings. A sixteenth of the clips shows
+    held-out combinations (split "held-out"); the others are in split "train". The same seed gives the same files.
     """
     folder = Path(folder)
     manifest, settings_file = folder / "manifest.jsonl", folder / "settings.json"
@@ -59,15 +62,15 @@ def write_toy_dataset(
         "side": side,
         "fps": fps,
     }
-    settings = json.loads(json.dumps(settings))  # tuples become lists, as they will be when read back
-    if manifest.exists() and settings_file.exists() and json.loads(settings_file.read_text()) == settings:
+    settings = json.dumps(settings)
+    if manifest.exists() and settings_file.exists() and settings_file.read_text(encoding="utf-8") == settings:
         return manifest
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)  # so that an interrupted rewrite is never mistaken for a finished one
     jobs = [(folder, index, CORNERS[corner], seed, frames, side, fps, index % 16 == 15) for index in range(clips)]
     with ThreadPoolExecutor() as pool:  # encoding releases Python's lock
         rows = list(tqdm(pool.map(_write_clip, jobs), desc="writing toy clips", total=clips, unit="clip"))
-    settings_file.write_text(json.dumps(settings))
+    settings_file.write_text(settings, encoding="utf-8")
     write_manifest(manifest, rows)
     return manifest
 

@@ -1,4 +1,7 @@
-"""Frames → facts: the judge of the toy world, without any learned part."""
+"""Frames → facts: the judge of the toy world, without any learned part.
+
+It looks for the palette's colours, re-draws each candidate shape to see which one fits, and follows the centre of mass.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,7 @@ from lite_sora.toy.world import COLOURS, coverage
 
 @dataclass(frozen=True)
 class Seen:
-    """What the judge sees of one thing. A word is "unclear" where nothing fits."""
+    """The facts that the judge reads of one thing. A word is "unclear" if nothing fits."""
 
     shape: str
     colour: str
@@ -24,9 +27,9 @@ class Seen:
 
 
 def judge(frames: np.ndarray) -> list[Seen]:
-    """Reads the things back from uint8 frames (T, side, side, 3), T ≥ 2, the largest first."""
+    """The things in uint8 frames (T, side, side, 3), T ≥ 2, the largest first. Raises ValueError for other shapes."""
     if len(frames) < 2 or frames.shape[1] != frames.shape[2]:
-        raise ValueError(f"the judge reads square videos of two frames or more, not {frames.shape[:3]}")
+        raise ValueError(f"the judge needs square videos of two frames or more, not {frames.shape[:3]}")
     video = frames.astype(np.float64)
     border = np.concatenate([video[:, 0], video[:, -1], video[:, :, 0], video[:, :, -1]], axis=1)
     ground = np.median(border.reshape(-1, 3), axis=0)
@@ -35,7 +38,7 @@ def judge(frames: np.ndarray) -> list[Seen]:
     toward = np.array(list(COLOURS.values()), float) - ground  # (K, 3)
     along, length2 = (video - ground) @ toward.T, np.maximum((toward**2).sum(1), 1)  # (T, H, W, K), (K,)
     cover = np.clip(along / length2, 0, 1)
-    residual = cover * (cover * length2 - 2 * along)  # squared, less what it is at cover 0
+    residual = cover * (cover * length2 - 2 * along)  # squared, minus the one at cover 0
     cover *= (residual.argmin(-1)[..., None] == np.arange(len(COLOURS))) & (cover > 0.2)
 
     seen = [_read(colour, cover[..., k]) for k, colour in enumerate(COLOURS) if cover[..., k].mean() > 0.008]
@@ -43,16 +46,16 @@ def judge(frames: np.ndarray) -> list[Seen]:
 
 
 def _read(colour: str, cover: np.ndarray) -> Seen:
-    """One thing's facts from the cover (T, side, side) of its colour."""
+    """The facts of one thing, from the cover (T, side, side) of its colour."""
     side = cover.shape[-1]
-    solid = _blur(_blur(cover > 0.5)) > 0  # what is farther from any clear pixel is a codec's fringe on another's edge
+    solid = _blur(_blur(cover > 0.5)) > 0  # pixels further away are a codec's fringe on the edge of another thing
     cover = cover * solid
     area = cover.sum((1, 2)) / side**2  # (T,) in frame sides squared
     weight = cover / np.maximum(cover.sum((1, 2), keepdims=True), 1e-9)
     position = (np.arange(side) + 0.5) / side
     centre = np.stack([(weight.sum(1) * position).sum(1), (weight.sum(2) * position).sum(1)], axis=1)  # (T, 2): x, y
 
-    # Shape: re-draw each candidate with the area and the centre of mass that were seen, and compare. Both are blurred
+    # Shape: re-draw each candidate with the measured area and centre of mass, and compare. Both are blurred
     # first: yuv420p halves the resolution of colour, which at 32 pixels is much of a small triangle.
     overlap, blurred = {}, _blur(cover)
     for shape, fill, drop in (("circle", np.pi / 4, 0.0), ("square", 1.0, 0.0), ("triangle", 0.5, 1 / 3)):

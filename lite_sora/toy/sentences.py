@@ -1,18 +1,61 @@
-"""A caption → facts: what a sentence says of the toy world, and how much of it is right."""
+"""Facts ↔ sentences: captions of the toy world, the facts in a caption, and how many of them are right."""
 
 import itertools
 import operator
 import re
 
 from lite_sora.data.clip import Clip
-from lite_sora.toy.world import COLOURS, SHAPES
+from lite_sora.toy.world import COLOURS, SHAPES, Scene
 
-Facts = tuple[str | None, str | None, str | None]  # shape, colour and motion of one thing; None is not said
+# ---------------------------------------------------------------- facts → captions
+
+MOVES = {  # motion → (…ing form, finite form)
+    "right": ("moving right", "moves to the right"),
+    "left": ("moving left", "moves to the left"),
+    "up": ("moving up", "moves upwards"),
+    "down": ("moving down", "moves downwards"),
+    "up-right": ("moving up and right", "moves up and to the right"),
+    "up-left": ("moving up and left", "moves up and to the left"),
+    "down-right": ("moving down and right", "moves down and to the right"),
+    "down-left": ("moving down and left", "moves down and to the left"),
+    "still": ("standing still", "stands still"),
+    "growing": ("growing", "grows"),
+    "shrinking": ("shrinking", "shrinks"),
+    "bouncing": ("bouncing", "bounces"),
+}
+
+
+def prompt(shape: str, colour: str, motion: str) -> str:
+    """The plainest caption of one thing: "a red circle moving right"."""
+    return f"a {colour} {shape} {MOVES[motion][0]}"
+
+
+def captions(scene: Scene) -> list[str]:
+    """Four captions of a scene, the first in `prompt`'s words. A black background is not mentioned."""
+    sentences: list[list[str]] = [[], [], [], []]
+    for thing in scene.things:
+        moving, moves = MOVES[thing.motion]
+        how = f" {thing.speed}" if thing.distance else ""
+        phrases = (
+            prompt(*thing.triple),
+            f"the {thing.colour} {thing.shape} {moves}",
+            f"the {thing.shape} is {thing.colour} and {moving}",
+            f"a {thing.size} {thing.colour} {thing.shape} {moving}{how}",
+        )
+        for sentence, phrase in zip(sentences, phrases, strict=True):
+            sentence.append(phrase)
+    where = "" if scene.background == "black" else f" on a {scene.background} background"
+    return [" and ".join(phrases) + where * (index % 2) for index, phrases in enumerate(sentences)]
+
+
+# ---------------------------------------------------------------- captions → facts
+
+Facts = tuple[str | None, str | None, str | None]  # shape, colour and motion of one thing; None if not in the caption
 
 
 def read_caption(caption: str) -> list[Facts]:
-    """What a caption says of each thing, in its order: anything in the manner of `captions`, and a little more ("moves
-    upward", "from left to right"). A word that the toy world does not have says nothing."""
+    """The facts about each thing in a caption, in its order. Understood are sentences like those of `captions` and a
+    few more ("moves upward", "from left to right"). Other words are ignored."""
     words = re.findall("[a-z]+", re.sub(r"\bfrom (the )?(left|right|top|bottom)\b", "", caption.lower()))
     nouns = [index for index, word in enumerate(words) if word.removesuffix("s") in SHAPES]
     # a thing's words begin with the article before its noun, and end where those of the next begin
@@ -23,7 +66,7 @@ def read_caption(caption: str) -> list[Facts]:
 
 
 def _facts(words: list[str]) -> Facts:
-    """The first of each fact in the words that are about one thing."""
+    """The first of each fact in the words about one thing."""
     shape = next((word.removesuffix("s") for word in words if word.removesuffix("s") in SHAPES), None)
     colour = next((word for word in words if word in COLOURS), None)
     moves = next((index for index, word in enumerate(words) if word.startswith("mov")), 0)  # before it: a position
@@ -38,7 +81,7 @@ def _facts(words: list[str]) -> Facts:
 
 
 def facts_of(clip: Clip) -> list[tuple[str, str, str]]:
-    """Shape, colour and motion of each thing in a clip of the toy world, as its manifest says; none of another clip."""
+    """Shape, colour and motion of each thing in a clip, by its manifest; an empty list if the clip is not a toy's."""
     try:
         return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
     except (KeyError, TypeError):
@@ -46,8 +89,8 @@ def facts_of(clip: Clip) -> list[tuple[str, str, str]]:
 
 
 def mark_caption(caption: str, things: list[tuple[str, str, str]]) -> dict[str, int]:
-    """How many facts of things, (shape, colour, motion) each, a caption has {"right", "wrong", "missing"}; what it says
-    of things that are not there is wrong too."""
+    """How many facts about `things` (shape, colour, motion) are {"right", "wrong", "missing"} in a caption. Facts about
+    things that are not there are wrong too."""
     said, marks = read_caption(caption), {"right": 0, "wrong": 0, "missing": 0}
     for thing in things:
         found = max(said, key=lambda one: sum(map(operator.eq, thing, one)), default=(None, None, None))

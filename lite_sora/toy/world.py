@@ -1,10 +1,9 @@
 """The toy world: coloured shapes that move over a plain background, small enough to learn on a laptop.
 
-Everything starts from *facts* (shape, colour, size, motion, speed, background). `draw` turns facts into frames,
-`captions` turns them into sentences, and `judge` reads shape, colour and motion back from frames alone, without
-any learned part: it looks for the palette's colours and re-draws each candidate shape to see which one fits.
-So "does the video show what the prompt said?" has an exact answer here; and since `read_caption` reads sentences back,
-so has "does the caption say what the video shows?".
+A scene is a list of *facts* (shape, colour, size, motion, speed, background). This module chooses and draws them.
+sentences.py turns facts into captions and reads captions back; judge.py reads facts from frames alone, without any
+learned part. So two questions have exact answers here: does the video show what the prompt says, and does the caption
+say what the video shows? dataset.py writes clips to disk.
 """
 
 import itertools
@@ -35,9 +34,6 @@ MOTIONS = (*DIRECTIONS, "still", "growing", "shrinking", "bouncing")
 BACKGROUNDS = {"black": (0, 0, 0), "gray": (80, 80, 80), "white": (255, 255, 255)}
 SIZES = {"small": (0.11, 0.14), "medium": (0.15, 0.18), "large": (0.19, 0.24)}  # half-width, in frame sides
 SPEEDS = {"slowly": (0.25, 0.35), "quickly": (0.40, 0.55)}  # distance covered in one clip, in frame sides
-VERSION = (
-    2  # of what is drawn, said and written: raise it with every change, so that an old world on disk is written anew
-)
 
 
 @dataclass(frozen=True)
@@ -83,8 +79,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Corner:
-    """A part of the toy world to draw scenes from. The default is the simplest one that is still a video lesson:
-    one large shape that moves right, left, up or down over black. `WORLD` is everything."""
+    """A part of the toy world to draw scenes from. The default is the simplest that still needs video: one large shape
+    that moves right, left, up or down over black. `WORLD` is everything."""
 
     motions: tuple[str, ...] = ("right", "left", "up", "down")
     sizes: tuple[str, ...] = ("large",)
@@ -97,13 +93,13 @@ CORNERS = {"default": Corner(), "world": WORLD}
 
 
 def held_out(shape: str, colour: str, motion: str) -> bool:
-    """True for the combinations that no training clip shows: one in twelve, or one in nine of the default corner. Every
-    pair (shape, colour), (shape, motion), (colour, motion) is still seen, so a model that composes gets these right."""
+    """Whether no training clip shows this combination: one in twelve, or one in nine of the default corner. Every pair
+    (shape, colour), (shape, motion), (colour, motion) is still shown, so a model that composes gets these right."""
     return (2 * SHAPES.index(shape) + list(COLOURS).index(colour) + 5 * MOTIONS.index(motion)) % 12 == 7
 
 
 def combinations(corner: Corner, unseen: bool) -> list[tuple[str, str, str]]:
-    """All (shape, colour, motion) of a corner that are held out (`unseen`) or shown in training."""
+    """All (shape, colour, motion) of a corner that are held out (`unseen`), or those that are shown in training."""
     triples = itertools.product(SHAPES, COLOURS, corner.motions)
     return [triple for triple in triples if held_out(*triple) == unseen]
 
@@ -112,14 +108,14 @@ def combinations(corner: Corner, unseen: bool) -> list[tuple[str, str, str]]:
 
 
 def random_thing(rng: np.random.Generator, corner: Corner, triple: tuple[str, str, str]) -> Thing:
-    """Fills in the facts that `triple` (shape, colour, motion) leaves open; the thing stays inside the frame."""
+    """A thing with the shape, colour and motion of `triple` and random other facts, which stays inside the frame."""
     shape, colour, motion = triple
     size, speed = rng.choice(corner.sizes), rng.choice(list(SPEEDS))
     half_width = rng.uniform(*SIZES[size])
     distance = rng.uniform(*SPEEDS[speed]) if motion in DIRECTIONS or motion == "bouncing" else 0.0
     distance = min(distance, 1 - 2 * half_width)  # as far as the frame has room
     thing = Thing(shape, colour, motion, str(size), str(speed), half_width, distance, (0.0, 0.0))
-    x, y, half_widths = thing.box(np.linspace(0, 1, 65))  # where it goes from (0, 0); then choose a start that fits
+    x, y, half_widths = thing.box(np.linspace(0, 1, 65))  # its path from (0, 0), to choose a start that fits
     low = half_widths.max() - np.array([x.min(), y.min()])
     high = 1 - half_widths.max() - np.array([x.max(), y.max()])
     start = rng.uniform(low, np.maximum(low, high))
@@ -129,15 +125,15 @@ def random_thing(rng: np.random.Generator, corner: Corner, triple: tuple[str, st
 def random_scene(
     rng: np.random.Generator, corner: Corner = WORLD, unseen: bool = False, triple: tuple[str, str, str] | None = None
 ) -> Scene:
-    """A scene of one to `corner.most_things` things that never touch, each of another colour.
+    """A scene of one to `corner.most_things` things that never touch and differ in colour.
 
-    Only held-out combinations with `unseen`, else only those of the training set; exactly `triple` if it is given.
+    Their combinations are held-out ones with `unseen`, else those of the training set; or `triple` alone, if given.
     """
     triples = [triple] if triple else combinations(corner, unseen)
     count = 1 if triple else int(rng.integers(1, corner.most_things + 1))
     background = str(rng.choice(corner.backgrounds))
     things: list[Thing] = []
-    for _ in range(200):  # rejection: a try that overlaps is thrown away, a crowded scene ends with fewer things
+    for _ in range(200):  # rejection sampling: a thing that overlaps is drawn again, a crowded scene ends with fewer
         thing = random_thing(rng, corner, triples[rng.integers(len(triples))])
         if all(thing.colour != other.colour and _apart(thing, other) for other in things):
             things.append(thing)
@@ -156,9 +152,9 @@ def _apart(one: Thing, other: Thing, gap: float = 0.04) -> bool:
 
 
 def coverage(shape: str, x, y, half_width, side: int) -> np.ndarray:
-    """How much of each pixel a shape covers: (T, side, side) in [0, 1], from boxes x, y, half_width (T,) in sides.
+    """The fraction of each pixel that a shape covers: (T, side, side), for boxes x, y, half_width (T,) in frame sides.
 
-    Anti-aliased by the signed distance to the edge, in pixels: inside minus half a pixel, clipped to [0, 1].
+    Edges are anti-aliased: the signed distance to the edge in pixels, plus a half, clipped to [0, 1].
     """
     centres = np.arange(side) + 0.5
     x, y, r = (np.asarray(value, dtype=np.float64)[:, None, None] * side for value in (x, y, half_width))
@@ -174,51 +170,10 @@ def coverage(shape: str, x, y, half_width, side: int) -> np.ndarray:
 
 
 def draw(scene: Scene, frames: int = 8, side: int = 64) -> np.ndarray:
-    """uint8 frames (frames, side, side, 3)."""
+    """Draws a scene as uint8 frames (frames, side, side, 3)."""
     time = np.linspace(0, 1, frames)
     picture = np.broadcast_to(np.array(BACKGROUNDS[scene.background], float), (frames, side, side, 3))
     for thing in scene.things:
         cover = coverage(thing.shape, *thing.box(time), side)[..., None]
         picture = picture * (1 - cover) + cover * np.array(COLOURS[thing.colour], float)
     return np.round(picture).astype(np.uint8)
-
-
-# ---------------------------------------------------------------- a scene → captions
-
-MOVES = {  # motion → (…ing form, finite form)
-    "right": ("moving right", "moves to the right"),
-    "left": ("moving left", "moves to the left"),
-    "up": ("moving up", "moves upwards"),
-    "down": ("moving down", "moves downwards"),
-    "up-right": ("moving up and right", "moves up and to the right"),
-    "up-left": ("moving up and left", "moves up and to the left"),
-    "down-right": ("moving down and right", "moves down and to the right"),
-    "down-left": ("moving down and left", "moves down and to the left"),
-    "still": ("standing still", "stands still"),
-    "growing": ("growing", "grows"),
-    "shrinking": ("shrinking", "shrinks"),
-    "bouncing": ("bouncing", "bounces"),
-}
-
-
-def prompt(shape: str, colour: str, motion: str) -> str:
-    """The plainest caption of one thing: "a red circle moving right"."""
-    return f"a {colour} {shape} {MOVES[motion][0]}"
-
-
-def captions(scene: Scene) -> list[str]:
-    """Several ways to say what a scene shows, the first in `prompt`'s words. Black backgrounds go without saying."""
-    sentences: list[list[str]] = [[], [], [], []]
-    for thing in scene.things:
-        moving, moves = MOVES[thing.motion]
-        how = f" {thing.speed}" if thing.distance else ""
-        phrases = (
-            prompt(*thing.triple),
-            f"the {thing.colour} {thing.shape} {moves}",
-            f"the {thing.shape} is {thing.colour} and {moving}",
-            f"a {thing.size} {thing.colour} {thing.shape} {moving}{how}",
-        )
-        for sentence, phrase in zip(sentences, phrases, strict=True):
-            sentence.append(phrase)
-    where = "" if scene.background == "black" else f" on a {scene.background} background"
-    return [" and ".join(phrases) + where * (index % 2) for index, phrases in enumerate(sentences)]

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from lite_sora.errors import UserError
 from lite_sora.storage.runs import CheckpointError, read_json
 from lite_sora.toy.world import CORNERS
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """A run that cannot start or continue; the message says why and what to change."""
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lite_sora.curation.annotate import FACTS, _keys
+from lite_sora.curation.curate import curate
 from lite_sora.curation.recipe import read_recipe
-from lite_sora.curation.run import curate
 from lite_sora.curation.splitting import pieces
 from lite_sora.data.clip import Clip
 

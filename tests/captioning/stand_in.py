@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.asking import Asking
-from lite_sora.captioning.frames import Looking
-from lite_sora.captioning.run import caption_manifest
+from lite_sora.captioning.caption import caption_manifest
+from lite_sora.captioning.frames import FrameChoice
+from lite_sora.captioning.request import Request
 
 
 def brightness(clip: np.ndarray) -> Answer:
@@ -32,7 +32,7 @@ class Captioner:
         self.asked: list[tuple] = []  # (prompt, max_tokens, temperature, seed) of each
 
     def describe(self, clips, prompt, max_tokens=128, temperature=0.0, seed=0):
-        if clips[0].any():  # not the black clip of `Asking.check`
+        if clips[0].any():  # not the black clip of `Request.check`
             self.batches.append(len(clips))
             self.asked.append((prompt, max_tokens, temperature, seed))
         return [self.say(clip, seed) for clip in clips]
@@ -61,5 +61,5 @@ if __name__ == "__main__":
         return brightness(clip)
 
     captioner.say = say
-    outcome = caption_manifest(Asking(captioner, "What?"), Looking(2), Path(manifest), Path(out), batch=2)
+    outcome = caption_manifest(Request(captioner, "What?"), FrameChoice(2), Path(manifest), Path(out), batch=2)
     print("described", sum(captioner.batches), "outcome", outcome and outcome.captioned)

@@ -91,9 +91,15 @@ def test_single_frames_and_a_language_model_in_chinese(home, monkeypatch, capsys
         (["--model", "{home}/git"], "add --summarise MODEL, or choose --frames 1"),
         (["--summarise", "{home}/idefics3"], "no causal language model"),
         (["--out", "{home}/elsewhere.jsonl"], "put it into"),
+        (
+            ["--out", "{home}/toy/manifest.json"],
+            "--out {home}/toy/manifest.json: the folder {home}/toy/manifest-captions",
+        ),
+        (["--device", "nonsense"], "--device nonsense: this machine has cpu"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(home, monkeypatch, capsys, wrong, message):
-    wrong = [word.replace("{home}", str(home)) for word in wrong]
+    (home / "toy/manifest-captions").write_text("a file")
+    *wrong, message = (word.replace("{home}", str(home)) for word in (*wrong, message))
     out, reason = run(monkeypatch, capsys, *flags(home, "--model", str(home / "idefics3"), *wrong))
     assert message in reason and "\n" not in reason and not out

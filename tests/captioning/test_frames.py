@@ -6,10 +6,11 @@ import pytest
 from av.video.frame import PictureType
 from PIL import Image
 
-from lite_sora.captioning.frames import SAMPLINGS, Looking, choose_times, look_at, look_or_say_why
+from lite_sora.captioning.frames import SAMPLINGS, FrameChoice, choose_times, read_chosen, read_clips
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.data.clip import Clip
-from lite_sora.data.video import ClipError, read_frames, read_packets, write_video
+from lite_sora.data.containers import ClipError, read_packets
+from lite_sora.data.video import read_frames, write_video
 
 FPS = 16
 
@@ -111,10 +112,10 @@ def test_what_is_cropped_away_does_not_move(tmp_path):
 
 def test_frames_keep_their_shape_and_are_never_enlarged(tmp_path, still):
     wide = write(tmp_path / "wide.mp4", [texture(0, 120, 400)] * 16)
-    times, frames = look_at(wide, Clip("x", "wide.mp4", ""), Looking(4, "uniform", 200))
+    times, frames = read_chosen(wide, Clip("x", "wide.mp4", ""), FrameChoice(4, "uniform", 200))
     assert frames.shape == (4, 60, 200, 3) and frames.dtype == np.uint8
     assert (frames == read_frames(wide, times, 60, 200)).all()
-    assert look_at(wide, Clip("x", "wide.mp4", ""), Looking(size=1000))[1].shape == (8, 120, 400, 3)
+    assert read_chosen(wide, Clip("x", "wide.mp4", ""), FrameChoice(size=1000))[1].shape == (8, 120, 400, 3)
 
 
 def test_a_crop_is_honoured(tmp_path):
@@ -122,7 +123,7 @@ def test_a_crop_is_honoured(tmp_path):
     bars = np.zeros((128, 128, 3), np.uint8)
     bars[32:96] = texture(3, 64)
     path = write(tmp_path / "bars.mp4", [bars] * 16)
-    frames = look_at(path, Clip("x", "bars.mp4", "", stats={"crop": [0, 0.25, 1, 0.75]}), Looking(2))[1]
+    frames = read_chosen(path, Clip("x", "bars.mp4", "", stats={"crop": [0, 0.25, 1, 0.75]}), FrameChoice(2))[1]
     assert frames.shape == (2, 64, 128, 3)
     assert np.abs(frames[0].astype(int) - texture(3, 64)).mean() < 6
 
@@ -130,17 +131,17 @@ def test_a_crop_is_honoured(tmp_path):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_a_still_picture_has_one_frame(tmp_path, sampling):
     Image.fromarray(texture(0)).save(tmp_path / "photo.png")
-    times, frames = look_at(tmp_path / "photo.png", Clip("x", "photo.png", ""), Looking(8, sampling))
+    times, frames = read_chosen(tmp_path / "photo.png", Clip("x", "photo.png", ""), FrameChoice(8, sampling))
     assert times == [0] and (frames[0] == texture(0)).all() and len(frames) == 1
 
 
 def test_broken_files_are_told_with_their_reason(tmp_path, still):
     (tmp_path / "broken.mp4").write_text("404: not found")
     with pytest.raises(ClipError, match="not a video"):
-        look_at(tmp_path / "broken.mp4", Clip("x", "broken.mp4", ""), Looking())
+        read_chosen(tmp_path / "broken.mp4", Clip("x", "broken.mp4", ""), FrameChoice())
     good, late = Clip("x", "still.mp4", ""), Clip("y", "still.mp4", "", start=9.0)
     bad_crop = Clip("z", "still.mp4", "", stats={"crop": "all"})
-    found = look_or_say_why(still, [(good, Looking(2)), (late, Looking(2)), (bad_crop, Looking(2))])
+    found = read_clips(still, [(good, FrameChoice(2)), (late, FrameChoice(2)), (bad_crop, FrameChoice(2))])
     assert found[0][0] == [1.0, 3.0] and found[0][1].shape == (2, 96, 128, 3)
     assert found[1] == [{"broken": "starts at 9 s, but the file ends at 4 s"}]
     assert "crop" in found[2][0]["broken"]

@@ -10,8 +10,9 @@ import torch
 from captioning import tiny
 from transformers.utils import is_torchvision_available
 
-from lite_sora.captioning.answers import Answer, ModelError
+from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.models import Captioner, load_captioner
+from lite_sora.storage.hub import ModelError
 
 PROMPT = "describe the video"
 BUILDERS = [*tiny.FAMILIES, tiny.minicpmv4_6] if is_torchvision_available() else tiny.FAMILIES
@@ -192,8 +193,8 @@ def test_clips_that_are_none(captioner):
         (right[0], r"not uint8 \(20, 24, 3\)"),
         (right.transpose(0, 3, 1, 2), r"not uint8 \(2, 3, 20, 24\)"),
         (torch.zeros(2, 20, 24, 3), "not Tensor"),
-        (right[:0], "nothing in it"),
-        (right[:, :0], "nothing in it"),
+        (right[:0], "is empty"),
+        (right[:, :0], "is empty"),
     ):
         with pytest.raises(ValueError, match=says):
             model.describe([right, wrong], PROMPT)
@@ -202,10 +203,10 @@ def test_clips_that_are_none(captioner):
 def test_more_frames_than_it_looks_at(captioner):
     eight = [np.zeros((8, 20, 24, 3), np.uint8)]
     for family, says in (
-        ("blip", "one frame at a time, not at 8"),
-        ("llava", "one frame at a time, not at 8"),
-        ("git_video", "exactly 6 frames, not at 8"),
-        ("instructblipvideo", "exactly 4 frames, not at 8"),
+        ("blip", "one frame at a time, not 8"),
+        ("llava", "one frame at a time, not 8"),
+        ("git_video", "exactly 6 frames, not 8"),
+        ("instructblipvideo", "exactly 4 frames, not 8"),
     ):
         with pytest.raises(ValueError, match=says):
             captioner(family).describe(eight, PROMPT)
@@ -215,15 +216,15 @@ def test_more_frames_than_it_looks_at(captioner):
 
 
 def test_a_folder_of_something_else(tmp_path):
-    with pytest.raises(ModelError, match="has no config.json: point at"):
+    with pytest.raises(ModelError, match="has no config.json: name the folder"):
         load_captioner(str(tmp_path))
     with pytest.raises(ModelError, match="there is no folder"):
         load_captioner(str(tmp_path / "missing"))
     (tmp_path / "config.json").write_text('{"denoiser": "dit"}')
-    with pytest.raises(ModelError, match="no model of the transformers library"):
+    with pytest.raises(ModelError, match="not a model of the transformers library"):
         load_captioner(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="config.json is no JSON"):
+    with pytest.raises(ModelError, match="config.json is not JSON"):
         load_captioner(str(tmp_path))
 
 
@@ -231,7 +232,7 @@ def test_a_model_of_text_only(tmp_path):
     import transformers
 
     transformers.GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=96).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="is a gpt2, which looks at no images: name a vision-language model"):
+    with pytest.raises(ModelError, match="is a gpt2, which takes no images: name a vision-language model"):
         load_captioner(str(tmp_path))
 
 
@@ -245,7 +246,10 @@ def test_a_hub_id_without_a_network(monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="Without a network, point at a folder.*hf download nobody/nothing"):
+    with pytest.raises(
+        ModelError,
+        match="Name a folder with .*or a hub id if .*`hf download nobody/nothing",
+    ):
         load_captioner("nobody/nothing")
 
 

@@ -104,7 +104,7 @@ def test_facts_that_are_wrong_or_missing(toy, tmp_path):
 def test_a_clip_that_nobody_knows_is_a_problem(toy, tmp_path):
     manifest = altered(toy, tmp_path / "m.jsonl", lambda n, clip: replace(clip, id="mine") if n == 5 else clip)
     scores = score(manifest, truth=read_truth(toy))
-    assert scores.problems == 1 and "'mine': nobody knows" in scores.listed[0] and scores.marked == 4 * 63
+    assert scores.problems == 1 and "'mine': it is unknown" in scores.listed[0] and scores.marked == 4 * 63
 
 
 # ---------------------------------------------------------------- fit to the frames
@@ -113,9 +113,9 @@ def test_a_clip_that_nobody_knows_is_a_problem(toy, tmp_path):
 class Brightness:
     """Stands in for CLIP: how bright the frames are, plus the number of words."""
 
-    def score(self, frames, text):
-        assert frames.shape[0] == 3 and frames.dtype == np.uint8
-        return frames.mean() / 255 + len(text.split())
+    def score(self, clips, texts):
+        assert all(frames.shape[0] == 3 and frames.dtype == np.uint8 for frames in clips)
+        return [frames.mean() / 255 + len(text.split()) for frames, text in zip(clips, texts, strict=True)]
 
 
 def absolute(toy, path, change=lambda index, clip: clip):
@@ -127,7 +127,7 @@ def test_similarity_is_that_of_the_clips_frames_and_each_caption(toy, tmp_path):
     expected = []
     for clip in read_manifest(toy):
         path = toy.parent / clip.video
-        expected.append(Brightness().score(Footage(clip, path, Reader(path)).pick(3), clip.caption))
+        expected += Brightness().score([Footage(clip, path, Reader(path)).pick(3)], [clip.caption])
     one = absolute(toy, tmp_path / "one.jsonl", lambda _, clip: replace(clip, captions=[]))
     found = results(score(one, Brightness(), allow_outside=True))["similarity"]
     assert found["mean"] == pytest.approx(np.mean(expected), abs=1e-5)
@@ -176,7 +176,7 @@ def test_the_command_with_a_clip(toy, tmp_path, tiny_clip, monkeypatch, capsys):
     model, expected = FrameTextSimilarity(tiny_clip), []
     for clip in read_manifest(two, allow_outside=True):
         frames = Footage(clip, clip.video, Reader(clip.video)).pick(3)
-        expected += [model.score(frames, caption) for caption in clip.captions]
+        expected += model.score([frames] * len(clip.captions), clip.captions)
     found = json.loads((tmp_path / "s.json").read_text())
     assert found["clip"] == tiny_clip and found["similarity"]["mean"] == pytest.approx(np.mean(expected), abs=1e-5)
 
@@ -191,8 +191,14 @@ def test_the_command_says_what_is_wrong(toy, tmp_path, monkeypatch, capsys):
         call(monkeypatch, lost, "--toy")
     with pytest.raises(SystemExit, match="nowhere.jsonl: there is no such manifest"):
         call(monkeypatch, tmp_path / "nowhere.jsonl")
-    with pytest.raises(SystemExit, match="finds nothing that it can load there"):
+    with pytest.raises(SystemExit, match="no CLIP can be loaded from there"):
         call(monkeypatch, toy, "--clip", tmp_path)
+    with pytest.raises(SystemExit, match="--device nonsense: this machine has cpu"):
+        call(monkeypatch, toy, "--device", "nonsense")
+    (tmp_path / "file").write_text("")
+    for flag in ("--out", "--picture"):
+        with pytest.raises(SystemExit, match=f"{flag} .*: the folder .* cannot be made"):
+            call(monkeypatch, toy, flag, tmp_path / "file/below/s.json")
     with pytest.raises(SystemExit):
         call(monkeypatch, toy, "--truth", toy)
     assert "--truth is for --toy" in capsys.readouterr().err

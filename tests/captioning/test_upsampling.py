@@ -8,8 +8,8 @@ from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
 from lite_sora.data.clip import Clip, write_manifest
-from lite_sora.toy.sentences import read_caption
-from lite_sora.toy.world import CORNERS, Corner, captions, combinations, prompt, random_scene
+from lite_sora.toy.sentences import captions, prompt, read_caption
+from lite_sora.toy.world import CORNERS, Corner, combinations, random_scene
 
 # ---------------------------------------------------------------- the toy world
 
@@ -117,11 +117,11 @@ def test_a_caption_is_taken_out_of_its_answer(answer, told):
 
 
 def test_answers_that_end_badly_are_warned_of():
-    with pytest.warns(UserWarning, match="did not come to an end with the prompt 'ball'"):
+    with pytest.warns(UserWarning, match="did not finish its answer to the prompt 'ball'"):
         assert upsample(Scripted(Answer("A ball. It rolls! And th", False)), ["ball"], []) == ["A ball. It rolls!"]
-    with pytest.warns(UserWarning, match="did not come to an end"):
+    with pytest.warns(UserWarning, match="did not finish"):
         assert upsample(Scripted(Answer("a ball tha", False)), ["ball"], []) == ["a ball tha"]
-    with pytest.warns(UserWarning, match="wrote nothing for the prompt 'ball', which stays as it is"):
+    with pytest.warns(UserWarning, match="wrote nothing for the prompt 'ball', which is kept"):
         assert upsample(Scripted(Answer('""')), ["ball"], []) == ["ball"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from lite_sora.catalogs import __main__ as command
-from lite_sora.catalogs.videoinstruct import ASKS_FOR_ALL
+from lite_sora.catalogs.videoinstruct import ABOUT_ALL
 from lite_sora.data.clip import Clip, ManifestError, read_manifest
 from lite_sora.data.video import write_video
 
@@ -100,7 +100,7 @@ def test_videoinstruct(catalog, tmp_path):
     ],
 )
 def test_which_questions_ask_for_a_caption(question, whole):
-    assert bool(ASKS_FOR_ALL.search(question)) == whole
+    assert bool(ABOUT_ALL.search(question)) == whole
 
 
 # ---------------------------------------------------------------- Panda-70M
@@ -494,7 +494,7 @@ def test_text_that_is_no_unicode_is_reported(catalog, tmp_path):
     row = '{"YoutubeID": "%s", "Start_timestamp": "0:00", "End_timestamp": "0:01", "Caption": "%s"}\n'
     clips = catalog("internvid", "x.jsonl", row % ("a", "\\ud800") + row % ("b", "fine"))
     assert [clip.source for clip in clips] == ["b"]
-    assert reasons(tmp_path) == ["text that is no valid Unicode"]
+    assert reasons(tmp_path) == ["text that is not valid Unicode"]
 
 
 @pytest.mark.parametrize(
@@ -557,6 +557,8 @@ def test_the_annotations_are_not_overwritten(monkeypatch, tmp_path):
         run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl")
     with pytest.raises(SystemExit, match=r"b\.jsonl: there is no such file"):
         run(monkeypatch, "internvid", tmp_path / "b.jsonl", out=tmp_path / "manifest.jsonl")
+    with pytest.raises(SystemExit, match=r"^--out .*: the folder .*/a\.jsonl cannot be made"):
+        run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl/manifest.jsonl")
 
 
 def test_several_files_make_one_manifest(monkeypatch, tmp_path):

@@ -34,7 +34,7 @@ def test_folder(monkeypatch, tmp_path):
         Clip("b/dog", "my/b/dog.MKV", "ein Hund", ["ein Hund", "a dog"], 1.0, 2.5, "en", "val", "film"),
     ]
     assert [(row["where"], row["reason"]) for row in rejected(tmp_path)] == [
-        ("c.mp4", "no .txt and no .json beside the video"),
+        ("c.mp4", "neither a .txt nor a .json next to the video"),
         ("d.mp4", "a .txt or .json that cannot be read"),
         ("e.mp4", "no caption"),
     ]
@@ -74,7 +74,7 @@ def test_shards(shard, monkeypatch, tmp_path):
     assert list(read_manifest(out)) == clips  # nothing lies outside
     assert (out.parent / "00000/one.mp4").read_bytes() == b"video one"
     assert sorted(path.name for path in (out.parent / "00000").rglob("*")) == ["one.mp4", "sub", "two.mp4"]
-    assert reasons(out.parent) == ["no .txt and no .json beside the video", "a sample without a video"]
+    assert reasons(out.parent) == ["neither a .txt nor a .json next to the video", "a sample without a video"]
 
 
 def test_shards_resume(shard, monkeypatch, tmp_path):
@@ -130,7 +130,7 @@ def test_hostile_shards_write_nothing_outside(monkeypatch, tmp_path):
     below = {"a/b/evil", "a/b/evil/good.mp4", "a/b/manifest.jsonl", "a/b/manifest.rejected.jsonl"}
     assert new == {"a", "a/b"} | below
     counted = reasons(home)
-    assert counted.count("a member that is no plain file") == 3 and counted.count("a .txt that is too long") == 1
+    assert counted.count("a member that is not a plain file") == 3 and counted.count("a .txt that is too long") == 1
     assert counted.count("a member whose name leads out of the folder") == 3
 
 
@@ -156,7 +156,7 @@ def test_a_sample_that_cannot_be_written_is_reported(monkeypatch, tmp_path):
             member(tar, f"{name}.txt", b"caption")
     clips = run(monkeypatch, "folder", path, out=tmp_path / "manifest.jsonl")
     assert [clip.video for clip in clips] == ["odd/a.mp4", "odd/c.mp4"]
-    assert reasons(tmp_path) == ["a member that cannot be taken out"] * 2
+    assert reasons(tmp_path) == ["a member that cannot be extracted"] * 2
 
 
 # ---------------------------------------------------------------- Data-Juicer
@@ -205,7 +205,7 @@ def test_from_data_juicer(monkeypatch, tmp_path):
         ("x-2", "dj/c.mp4", "two", {"duration": 3}),
     ]
     assert clips[4].caption == "no token at all" and clips[4].id.startswith("d-")
-    assert reasons(tmp_path) == ["not as many video tokens as videos", "no caption", 'no "videos"']
+    assert reasons(tmp_path) == ["another number of video tokens than of videos", "no caption", 'no "videos"']
     again = run(monkeypatch, "data-juicer", path, out=tmp_path / "again.jsonl", flags="--language en")
     assert [clip.id for clip in again] == [clip.id for clip in clips]  # stable
 

@@ -8,7 +8,6 @@ import pytest
 
 from lite_sora.catalogs import internvid, rows, shot2story, webvid
 from lite_sora.catalogs.convert import Source, Used, convert
-from lite_sora.catalogs.files import find_video
 from lite_sora.catalogs.rows import csv_rows, json_rows, jsonl_rows
 from lite_sora.catalogs.values import (
     CatalogError,
@@ -19,6 +18,7 @@ from lite_sora.catalogs.values import (
     split_of_file,
     youtube_id,
 )
+from lite_sora.catalogs.videos import find_video
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from films import NAMES, write_films
 from PIL import Image
 
 from lite_sora.curation import annotate, footage, operators
-from lite_sora.curation import run as run_module
+from lite_sora.curation import curate as curate_module
+from lite_sora.curation.curate import curate
 from lite_sora.curation.recipe import read_recipe
-from lite_sora.curation.run import curate
 from lite_sora.curation.selection import Sample
 from lite_sora.data.clip import ManifestError, read_manifest
 
@@ -50,7 +50,7 @@ def reasons(manifest: Path, name: str = "out") -> dict[str, str]:
 def no_pictures(request, monkeypatch):
     """Pictures take longer than all the rest; the report has tests of its own."""
     if not request.function.__name__.startswith(("test_the_report", "test_a_recipe_that_keeps_nothing")):
-        monkeypatch.setattr(run_module, "write_report", lambda *_: None)
+        monkeypatch.setattr(curate_module, "write_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_where_the_output_may_be(manifest, tmp_path):
     with pytest.raises(ManifestError, match="would overwrite"):
         curate(recipe, manifest, manifest, 0)
     manifest.with_name("none.jsonl").write_text("\n")
-    with pytest.raises(ManifestError, match="holds no clip"):
+    with pytest.raises(ManifestError, match="contains no clips"):
         curate(recipe, manifest.with_name("none.jsonl"), manifest.with_name("out.jsonl"), 0)
     manifest.write_text('{"id": "x", "video": "../../x.mp4"}')
     with pytest.raises(ManifestError, match="outside"):
@@ -289,9 +289,18 @@ def command(manifest: Path, *before: str, recipe: str = "out.yaml", workers: int
 
 
 def test_the_command_names_what_is_wrong(manifest):
-    done = subprocess.run(command(manifest, recipe="pandas"), capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.startswith("error: pandas: neither a file nor a recipe")
-    assert "Traceback" not in done.stderr
+    def stopped(command: list[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    assert stopped(command(manifest, recipe="pandas")).startswith("error: pandas: neither a file nor a recipe")
+    assert "--device nonsense: this machine has cpu" in stopped([*command(manifest), "--device", "nonsense"])
+    for name, flag in (("in-stats", "--manifest"), ("out-report", "--out")):
+        manifest.with_name(name).write_text("a file")
+        reason = stopped(command(manifest))
+        assert flag in reason and f"{name} cannot be made (File exists)" in reason
+        manifest.with_name(name).unlink()
 
 
 # ---------------------------------------------------------------- many processes

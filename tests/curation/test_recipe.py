@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from lite_sora.curation.data_juicer import TRANSLATIONS
 from lite_sora.curation.operators import FILTERS, OPERATORS, SPLITTERS
 from lite_sora.curation.recipe import SHIPPED, RecipeError, Step, read_recipe
+from lite_sora.curation.translations import TRANSLATIONS
 
 
 def written(tmp_path, text: str, name: str = "recipe.yaml") -> str:
@@ -104,7 +104,7 @@ def test_translations_name_settings_that_there_are():
 @pytest.mark.parametrize("name", ["video_motion_score_filter", "video_watermark_filter", "video_ocr_area_ratio_filter"])
 def test_what_means_something_else_is_refused(name, tmp_path):
     path = written(tmp_path, f"process:\n  - video_duration_filter\n  - {name}: {{}}\n")
-    with pytest.raises(RecipeError, match=f"recipe.yaml, line 3: {name} means something else here"):
+    with pytest.raises(RecipeError, match=f"recipe.yaml, line 3: {name} has another meaning here"):
         read_recipe(path)
     recipe = read_recipe(path, skip_unknown=True)
     assert [step.name for step in recipe.steps] == ["duration"]
@@ -114,7 +114,7 @@ def test_what_means_something_else_is_refused(name, tmp_path):
 # ---------------------------------------------------------------- what is wrong
 
 WRONG = {
-    "- duration\n- blurr: {min: 3}": r"line 2: there is no operator 'blurr' \(did you mean blur\?\); known are inte",
+    "- duration\n- blurr: {min: 3}": r"line 2: there is no operator 'blurr' \(did you mean blur\?\); there are inte",
     "- duration: {minimum: 2}": "line 1: duration has no setting minimum; it has min, max",
     "- duration\n-\n    blur: {min: many}": "line 3: blur: min is 'many', not a number",
     "- blur: {min: true}": "blur: min is True, not a number",
@@ -123,8 +123,8 @@ WRONG = {
     "- split_by_scene: {keep_original: 1}": "keep_original is 1, not true or false",
     "- split_by_duration: {seconds: 0}": "seconds is 0, not from 0.1",
     "- text_similarity: {model: 3}": "model is 3, not a text",
-    "- video_duration_filter: {min: 2}": "of video_duration_filter, min is not done here; known are min_duration",
-    "- video_nsfw_filter: {reduce_mode: max}": "reduce_mode is 'max', which is not done here; only 'avg' is",
+    "- video_duration_filter: {min: 2}": "video_duration_filter: min is not supported here; min_duration",
+    "- video_nsfw_filter: {reduce_mode: max}": "reduce_mode is 'max', which is not supported here; only 'avg' is",
     "- video_split_by_scene_mapper: {detector: ThresholdDetector}": "detector is ThresholdDetector",
     "- {duration: {}, blur: {}}": "line 1: an operator is written as",
     "- duration: [2, 60]": "line 1: an operator is written as",
@@ -169,3 +169,12 @@ def test_docstrings_say_the_defaults(name):
     assert OPERATORS[name].measure.__name__ == name
     assert not (OPERATORS[name].measured.keys() & OPERATORS[name].applied.keys())
     assert name not in SPLITTERS or OPERATORS[name].applied == {"keep_original": False}
+
+
+def test_a_recipe_that_is_not_text(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes("- duration # für kurze".encode("latin-1"))
+    with pytest.raises(RecipeError, match="latin.yaml: not a text file in UTF-8"):
+        read_recipe(str(tmp_path / "latin.yaml"))
+    (tmp_path / "date.yaml").write_text("- duration: {min: 2024-13-45}")
+    with pytest.raises(RecipeError, match="date.yaml: not YAML"):
+        read_recipe(str(tmp_path / "date.yaml"))

@@ -16,7 +16,9 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from lite_sora.curation.similarity import Aesthetics, FrameTextSimilarity, ModelError, NotSafe, read_head
+from lite_sora.curation import similarity
+from lite_sora.curation.similarity import Aesthetics, FrameTextSimilarity, NotSafe, read_head
+from lite_sora.storage.hub import ModelError
 
 WORDS = ["<pad>", "<start>", "<end>", "a", "red", "blue", "square", "falls"]
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
@@ -100,19 +102,19 @@ def test_similarity_is_clips_own_cosine(clip):
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixels(crop=True)
             )
         expected = float(out.logits_per_text.mean() / model.logit_scale.detach().exp())  # as Data-Juicer has it
-        scores[text] = scorer.score(FRAMES, text)
+        scores[text] = scorer.score([FRAMES], [text])[0]
         assert scores[text] == pytest.approx(expected, abs=1e-4) and -1 <= scores[text] <= 1
     assert abs(np.diff(list(scores.values()))[0]) > 1e-3  # so the text does matter
-    assert scorer.score(FRAMES, text) == pytest.approx(
-        np.mean([scorer.score(FRAMES[i : i + 1], text) for i in range(5)])
+    assert scorer.score([FRAMES], [text])[0] == pytest.approx(
+        np.mean([scorer.score([FRAMES[i : i + 1]], [text])[0] for i in range(5)])
     )
 
 
 def test_a_long_caption_is_cut_off_and_none_is_refused(clip):
     scorer = FrameTextSimilarity(clip)
-    assert scorer.score(FRAMES, "a red square " * 50) == scorer.score(FRAMES, "a red square " * 5)
+    assert scorer.score([FRAMES], ["a red square " * 50])[0] == scorer.score([FRAMES], ["a red square " * 5])[0]
     with pytest.raises(ValueError, match="needs a text"):
-        scorer.score(FRAMES, " ")
+        scorer.score([FRAMES], [" "])[0]
 
 
 def mlp() -> nn.Sequential:
@@ -137,7 +139,7 @@ def test_aesthetics_of_each_layout(layout, suffix, clip, tmp_path):
     with torch.inference_mode():
         embedding = model.get_image_features(pixel_values=pixels(crop=True)).pooler_output
         expected = float(head(embedding / embedding.norm(dim=-1, keepdim=True)).mean())
-    assert Aesthetics(clip, str(path)).score(FRAMES) == pytest.approx(expected, abs=1e-4)
+    assert Aesthetics(clip, str(path)).score([FRAMES], [""])[0] == pytest.approx(expected, abs=1e-4)
 
 
 class Trap:
@@ -167,7 +169,7 @@ def test_heads_that_cannot_be_used(clip, tmp_path, monkeypatch):
         with pytest.raises(ModelError, match=f"^{name}: not a linear aesthetic head"):
             read_head(name)
     assert not (tmp_path / "trap.txt").exists()
-    with pytest.raises(ModelError, match="missing.pth: there is no such head"):
+    with pytest.raises(ModelError, match="missing.pth: this head does not exist"):
         read_head("missing.pth")
     torch.save(nn.Linear(768, 1).state_dict(), "large.pth")
     with pytest.raises(ModelError, match="made for embeddings of 768 numbers; those of .* have 24"):
@@ -181,13 +183,13 @@ def test_probability_of_the_class_named_nsfw(labels, classifier):
     with torch.inference_mode():
         probabilities = model(pixel_values=pixels(crop=False)).logits.softmax(-1)
     label = [label.lower() for label in labels].index("nsfw")
-    score = NotSafe(folder).score(FRAMES)
+    score = NotSafe(folder).score([FRAMES], [""])[0]
     assert score == pytest.approx(float(probabilities[:, label].mean()), abs=1e-4)
     assert 0.01 < score < 0.99
 
 
 def test_models_of_another_kind(clip, classifier):
-    with pytest.raises(ModelError, match="no class named nsfw; its classes are cat, dog"):
+    with pytest.raises(ModelError, match="none of its classes is named nsfw; they are cat, dog"):
         NotSafe(classifier("cat", "dog"))
     with pytest.raises(ModelError, match="is a vit model, not a CLIP"):
         Aesthetics(classifier("normal", "nsfw"), "head.pth")
@@ -196,11 +198,26 @@ def test_models_of_another_kind(clip, classifier):
 def test_a_missing_model_says_how_to_name_a_folder(tmp_path):
     for place in (tmp_path / "nowhere", tmp_path):  # no folder; an empty one
         for make in (FrameTextSimilarity, NotSafe):
-            with pytest.raises(ModelError, match=f"^{place}: .*Name a folder that holds the model"):
+            with pytest.raises(ModelError, match=f"^{place}: .*Name a folder with config.json"):
                 make(str(place))
 
 
 def test_no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="^nobody/no-such-model: .*or a hub id while there is a network"):
+    with pytest.raises(ModelError, match="^nobody/no-such-model: .*or a hub id if there is a network"):
         NotSafe("nobody/no-such-model")
+
+
+def test_a_batch_of_clips_scores_as_each_alone(clip, classifier, monkeypatch):
+    """Also where it is more than the model sees at a time."""
+    monkeypatch.setattr(similarity, "BATCH", 4)
+    clips, texts = [FRAMES, FRAMES[:2, :30], 255 - FRAMES], ["a red square falls", "a", "a blue square"]
+    torch.save(nn.Linear(24, 1).state_dict(), f"{clip}/head.pth")
+    for scorer in (
+        FrameTextSimilarity(clip),
+        Aesthetics(clip, f"{clip}/head.pth"),
+        NotSafe(classifier("nsfw", "fine")),
+    ):
+        alone = [scorer.score([frames], [text])[0] for frames, text in zip(clips, texts, strict=True)]
+        assert scorer.score(clips, texts) == pytest.approx(alone, abs=1e-5)
+        assert len({round(score, 4) for score in alone}) == 3

@@ -54,9 +54,9 @@ def test_a_good_manifest(folder):
 @pytest.mark.parametrize(
     "row, kind, text",
     [
-        ("{", "no clip", "not JSON"),
-        ({"id": "5", "caption": "x"}, "no clip", 'no "video"'),
-        ({"id": "5", "video": "../a.mp4", "caption": "x"}, "no clip", "lies outside"),
+        ("{", "not a clip", "not JSON"),
+        ({"id": "5", "caption": "x"}, "not a clip", 'no "video"'),
+        ({"id": "5", "video": "../a.mp4", "caption": "x"}, "not a clip", "is outside"),
         ({"id": "5", "video": "none.mp4", "caption": "x"}, "missing file", "none.mp4: there is no such file"),
         ({"id": "5", "video": "broken.mp4", "caption": "x"}, "broken file", "broken.mp4: not a video"),
         ({"id": "5", "video": "b.mp4", "caption": " ", "split": "val"}, "no caption", "clip '5' has no caption"),
@@ -128,5 +128,7 @@ def test_the_command(folder):
     done = run(folder / "clips.jsonl", "--picture", folder / "other.png")
     assert done.returncode == 1 and "line 5: id '1' is that of line 1 too" in done.stdout
     assert (folder / "other.png").is_file()
+    done = run(folder / "clips.jsonl", "--picture", folder / "a.mp4/picture.png")
+    assert done.returncode == 1 and done.stderr.startswith("--picture ") and "cannot be made" in done.stderr
     done = run(folder / "nothing.jsonl")
     assert done.returncode == 1 and "there is no such manifest" in done.stderr and "Traceback" not in done.stderr

@@ -188,7 +188,7 @@ def test_half_a_character_is_no_caption(tmp_path):
     )
     clips = read_manifest(path)
     assert next(clips).caption == "a cat \U0001f600"
-    with pytest.raises(ManifestError, match="line 2: holds half of a character"):
+    with pytest.raises(ManifestError, match="line 2: contains half of a character"):
         next(clips)
 
 

@@ -9,7 +9,7 @@ import pytest
 from av.stream import Disposition
 from PIL import Image, ImageOps
 
-from lite_sora.data import video
+from lite_sora.data import containers
 from lite_sora.data.video import ClipError, probe, read_frames, write_gif, write_video
 
 FPS = 10
@@ -146,12 +146,12 @@ def test_late_windows_are_found_without_decoding_all_before_them(name, tmp_path,
     codec, more = FILES[name]
     path, fps = tmp_path / name, more.get("fps", FPS)
     encode(path, numbered(250), codec, **more)
-    decoded, frames = [], video._frames
-    monkeypatch.setattr(video, "_frames", lambda *args: (decoded.append(frame) or frame for frame in frames(*args)))
+    log, frames = [], containers.decoded
+    monkeypatch.setattr(containers, "decoded", lambda *args: (log.append(frame) or frame for frame in frames(*args)))
     for start in (200, 216, 227, 245):
-        decoded.clear()
+        log.clear()
         assert numbers(read_frames(path, [start / fps, (start + 2) / fps], 48, 64)) == [start, start + 2]
-        assert len(decoded) < 130  # ten seconds at ten a second, where the first seek comes out late
+        assert len(log) < 130  # ten seconds at ten a second, where the first seek comes out late
 
 
 def test_a_time_between_two_frames_shows_the_earlier(tmp_path):
@@ -249,7 +249,7 @@ def test_sound_without_pictures(tmp_path):
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    unusable(tmp_path / "sound.mp4", "holds no video")
+    unusable(tmp_path / "sound.mp4", "contains no video")
 
 
 # ---------------------------------------------------------------- size and rotation
@@ -530,7 +530,7 @@ def test_a_records_cover_is_no_video(tmp_path):
             if packet.size:
                 packet.stream = stream
                 output.mux(packet)
-    unusable(tmp_path / "a.mp4", "holds no video")
+    unusable(tmp_path / "a.mp4", "contains no video")
 
 
 @pytest.mark.parametrize("name", FILES)

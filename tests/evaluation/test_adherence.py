@@ -6,7 +6,8 @@ import torch
 
 from lite_sora.data.loading import to_model_range
 from lite_sora.evaluation.adherence import measure, report, wilson
-from lite_sora.toy.world import Corner, combinations, draw, prompt, random_scene
+from lite_sora.toy.sentences import prompt
+from lite_sora.toy.world import Corner, combinations, draw, random_scene
 
 
 class Painter:

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from lite_sora.data.loading import to_frames
 from lite_sora.evaluation.adherence.diversity import diversity, facts_right
 from lite_sora.toy.judge import judge
-from lite_sora.toy.world import CORNERS, combinations, prompt
+from lite_sora.toy.sentences import prompt
+from lite_sora.toy.world import CORNERS, combinations
 
 FACTS = ("shape", "colour", "motion", "all")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from lite_sora.curation.quality import BLURRED, blur, borders, luminance
+from lite_sora.curation.picture import BLURRED, blur, borders, luminance
 from lite_sora.data.video import read_frames, write_video
 
 

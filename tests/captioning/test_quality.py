@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.quality import badness, marks, repeated_share, usable, whole_sentences
-from lite_sora.toy.world import captions, random_scene
+from lite_sora.captioning.quality import badness, marks, repeated_fraction, usable, whole_sentences
+from lite_sora.toy.sentences import captions
+from lite_sora.toy.world import random_scene
 
 GOOD = [
     "A red circle moves to the left.",
@@ -67,12 +68,12 @@ def test_circles_are_repeating(text, language):
     assert marks(Answer(text), language) == ["repeating"]
 
 
-def test_the_repeated_share_by_hand():
+def test_the_repeated_fraction_by_hand():
     words = list("abcdefgh")
-    assert repeated_share(words, 3) == 0
-    assert repeated_share([*words, *"abcd"], 3) == 4 / 12  # the first occurrence does not count
-    assert repeated_share([*words, *"abxcd"], 3) == 0  # pairs only
-    assert repeated_share([], 3) == 0
+    assert repeated_fraction(words, 3) == 0
+    assert repeated_fraction([*words, *"abcd"], 3) == 4 / 12  # the first occurrence does not count
+    assert repeated_fraction([*words, *"abxcd"], 3) == 0  # pairs only
+    assert repeated_fraction([], 3) == 0
 
 
 def test_marks_come_together_and_the_worst_is_last():

@@ -1,4 +1,7 @@
-"""Many processes at once, of which one may die: a broken video can take down its decoder and the process around it."""
+"""Many processes at once, of which one may die: a broken video can take down its decoder and the process around it.
+
+torch is not imported here: a process that decodes videos does not need it.
+"""
 
 import multiprocessing
 import os
@@ -13,11 +16,16 @@ from typing import Any
 CRASH = "the process that measured it died: a broken file, or too little memory"
 
 
-def in_processes(measure: Callable, tasks: list[tuple], workers: int) -> Iterator[tuple[int, list, bool]]:
-    """Yields (index of the task, measure(*task), False) as tasks (path, jobs) are done, in any order.
+def rank_and_world() -> tuple[int, int]:
+    """This process's number among those that torchrun started, and how many there are; (0, 1) without torchrun."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
-    Where a process dies, the jobs that were under way are done once more, each alone. One that kills its process again
-    is yielded as broken, with True for "crashed". `workers` 0 does everything in this process."""
+
+def in_processes(measure: Callable, tasks: list[tuple], workers: int) -> Iterator[tuple[int, list, bool]]:
+    """Yields (index of the task, measure(*task), False) as tasks (path, jobs) finish, in any order.
+
+    If a process dies, the jobs that were running are run once more, each alone. A job that kills its process again is
+    yielded as broken, with True for "crashed". `workers` 0 runs everything in this process."""
     if workers == 0:
         for index, task in enumerate(tasks):
             yield index, measure(*task), False
@@ -30,22 +38,22 @@ def in_processes(measure: Callable, tasks: list[tuple], workers: int) -> Iterato
                 while waiting or running:
                     while waiting and len(running) < 2 * workers:
                         running[pool.submit(measure, *tasks[waiting[-1]])] = waiting[-1]
-                        waiting.pop()  # only now: a process may have died before, and then nothing was submitted
+                        waiting.pop()  # only now: if a process has died before, nothing was submitted
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         result = future.result()
                         yield running.pop(future), result, False
             except BrokenProcessPool:
                 pass
             finally:
-                pool.shutdown(cancel_futures=True)  # after Ctrl-C, what has not begun shall not
-        for index in running.values():  # whoever was under way when a process died
+                pool.shutdown(cancel_futures=True)  # after Ctrl-C, tasks that have not begun do not begin
+        for index in running.values():  # the tasks that were running when a process died
             path, jobs = tasks[index]
-            outcomes = [_alone(measure, path, job) for job in jobs]
-            yield index, [outcome or [{"broken": CRASH}] for outcome in outcomes], None in outcomes
+            results = [_alone(measure, path, job) for job in jobs]
+            yield index, [result or [{"broken": CRASH}] for result in results], None in results
 
 
 def _alone(measure: Callable, path: Any, job: Any) -> list | None:
-    """What measure says of one job, in a process of its own; None if that dies."""
+    """The result of one job in a process of its own; None if that process dies."""
     with _pool(1) as pool:
         try:
             return pool.submit(measure, path, [job]).result()[0]
@@ -59,7 +67,7 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _begin() -> None:
-    """In each process: Ctrl-C is for the parent, and when that is killed, nothing stays behind."""
+    """In each process: Ctrl-C is for the parent, and when the parent is killed, this process ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: (wait_for([parent]), os._exit(1)), daemon=True).start()

@@ -1,10 +1,10 @@
-"""Where a dataset's video lies on disk."""
+"""Where a dataset's videos are on disk."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v")  # the likelier first
+SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v")  # the likeliest first
 
 
 def leaves(video: str) -> bool:
@@ -15,12 +15,12 @@ def leaves(video: str) -> bool:
 def find_video(folder: Path | str, video: str) -> str | None:
     """The file of `video` below `folder`, as a path relative to it, or None.
 
-    `video` is the path that the dataset gives. Other suffixes are tried too, as downloads come in any container, and so
-    are fewer of its leading folders, so that `folder` may be any of those.
+    `video` is the dataset's path. Other suffixes are tried too, since downloads come in any container, and the path
+    without its leading folders, so that `folder` may be one of these.
     """
     stem, suffix = os.path.splitext(video)
     parts = [part for part in stem.split("/") if part not in ("", ".")]
-    first = max((place + 1 for place, part in enumerate(parts) if part == ".."), default=0)
+    first = max((index + 1 for index, part in enumerate(parts) if part == ".."), default=0)
     for start in range(first, len(parts)):
         for ending in dict.fromkeys((suffix, *SUFFIXES)):
             path = "/".join(parts[start:]) + ending

@@ -1,6 +1,6 @@
-"""Is the picture itself good? Brightness, sharpness and black bars: what numpy can measure without a model.
+"""Is the picture itself good? Brightness, sharpness and black bars, measured with numpy alone.
 
-Thresholds belong to the recipe; the defaults that stand here are where to begin.
+Thresholds belong to the recipe; those here are its defaults.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def luma(frames: np.ndarray) -> np.ndarray:
 
 
 def small_grey(frame: np.ndarray, short_side: int) -> np.ndarray:
-    """The luma of a frame uint8 (H, W, 3), scaled to a short side of so many pixels: float (h, w) in 0..255."""
+    """The luma of a frame uint8 (H, W, 3), scaled to `short_side` pixels: float (h, w) in 0..255."""
     height, width = frame.shape[:2]
     scale = short_side / min(height, width)
     size = round(width * scale), round(height * scale)
@@ -34,25 +34,25 @@ def blur(frames: np.ndarray) -> float:
     """Sharpness: the variance of the Laplacian of the luma, its median over frames. Keep from `BLURRED`, 100.
 
     Pech-Pacheco et al. 2000 ("Diatom autofocusing in brightfield microscopy"). The Laplacian depends on the size of the
-    picture, so each frame is first scaled to a short side of 256 pixels: give frames of that size or more, since what
-    is smaller has to be enlarged and is rightly found soft. Plain pictures (sky, fog, cartoons) count as soft as well,
-    and noise counts as sharp.
+    picture, so each frame is first scaled to a short side of 256 pixels. Give frames of that size or more: smaller ones
+    are enlarged, and rightly count as soft. Plain pictures (sky, fog, cartoons) count as soft too, and noise as
+    sharp.
     """
     return float(np.median([_laplacian(small_grey(frame, SHORT_SIDE)).var() for frame in frames]))
 
 
 def _laplacian(grey: np.ndarray) -> np.ndarray:
-    """Each inner pixel's four neighbours less four times itself: (H, W) → (H - 2, W - 2)."""
+    """Each inner pixel's four neighbours minus four times itself: (H, W) → (H - 2, W - 2)."""
     neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return neighbours - 4 * grey[1:-1, 1:-1]
 
 
 def borders(frames: np.ndarray) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of the picture inside black bars, in shares of the frame: (0, 0, 1, 1) for none.
+    """(left, top, right, bottom) of the picture inside black bars, in fractions of the frame: (0, 0, 1, 1) for none.
 
-    A row or column belongs to a bar if it lies outside every pixel that is ever brighter than `BLACK`, 24; so give
-    frames of the whole clip, for a night scene may be dark at the edge for a while. A logo or subtitles inside the bar
-    hide it. A clip that is black all over has no bars.
+    A row or column belongs to a bar if it is outside every pixel that is ever brighter than `BLACK`, 24. So give frames
+    of the whole clip: a night scene may be dark at the edge for a while. A logo or subtitles inside the bar hide it. A
+    clip that is black everywhere has no bars.
     """
     bright = luma(frames.max(0)) > BLACK  # (H, W), of the brightest that each pixel ever is
     rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))

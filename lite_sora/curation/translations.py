@@ -1,5 +1,5 @@
-"""Data-Juicer's operators in our words (Data-Juicer 1.6, https://github.com/datajuicer/data-juicer), as far as they
-mean the same here. Data-Juicer keeps a sample if any of its videos passes; here each clip stands for itself."""
+"""Data-Juicer's operators as steps of our recipes (Data-Juicer 1.6, https://github.com/datajuicer/data-juicer), if they
+have the same meaning. Data-Juicer keeps a sample if any of its videos passes; here each clip is judged alone."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Translation:
-    """An operator of ours, how its settings are called there, and Data-Juicer's defaults where ours are others."""
+    """An operator of ours, {Data-Juicer's setting: our setting}, and Data-Juicer's defaults where ours differ."""
 
     name: str
     settings: dict[str, str]
@@ -60,12 +60,12 @@ TRANSLATIONS["ray_video_deduplicator"] = TRANSLATIONS["video_deduplicator"]
 
 VALUES = {"ContentDetector": "content", "AdaptiveDetector": "adaptive"}
 
-# Settings that say how Data-Juicer does something, not what it means: nothing is lost without them.
+# Settings that say how Data-Juicer works, not what it measures: they can be ignored.
 WITHOUT_EFFECT = {
     *("any_or_all", "video_backend", "show_progress", "save_dir", "save_field", "ffmpeg_extra_args", "output_format"),
     *("accelerator", "num_proc", "cpu_required", "gpu_required", "mem_required", "batch_size", "skip_op_error"),
 }
-# The only values that mean the same here: frames are sampled evenly ("all_keyframes" is taken for that), as they are,
+# The only values with the same meaning here: frames are sampled evenly ("all_keyframes" is read as that), not flipped,
 # and their scores averaged; and the head of our own default.
 ONLY = {
     "frame_sampling_method": "uniform",
@@ -78,7 +78,7 @@ ONLY = {
 
 OTHERWISE = {
     "video_motion_score_filter": "measures optical flow in pixels of the full size between frames half a second apart; "
-    "`motion` measures shares of the diagonal a second",
+    "`motion` measures diagonals a second",
     "video_motion_score_raft_filter": "measures optical flow with a network; `motion` needs none",
     "video_motion_score_ptlflow_filter": "measures optical flow with a network; `motion` needs none",
     "video_ocr_area_ratio_filter": "needs a text detector; `text_area` is a heuristic with its own scale",

@@ -7,8 +7,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from lite_sora.curation import processes
-from lite_sora.curation.processes import CRASH, in_processes
+from lite_sora import workers
+from lite_sora.workers import CRASH, in_processes
 
 
 def doubled(path: str, jobs: list) -> list:
@@ -78,5 +78,5 @@ def test_a_task_is_not_lost_where_a_process_dies_before_it_is_submitted(monkeypa
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(processes, "_pool", Pool)
+    monkeypatch.setattr(workers, "_pool", Pool)
     assert sorted(index for index, _, _ in in_processes(doubled, TASKS, 2)) == list(range(len(TASKS)))

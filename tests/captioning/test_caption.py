@@ -12,14 +12,13 @@ from captioning.stand_in import Captioner, Writer
 from conftest import ROOT
 from PIL import Image
 
-from lite_sora.captioning.answers import Answer, ModelError
-from lite_sora.captioning.asking import TEMPERATURE, Asking
-from lite_sora.captioning.frames import Looking
-from lite_sora.captioning.run import caption_manifest
-from lite_sora.captioning.store import Store
-from lite_sora.curation.store import digest
+from lite_sora.captioning.answers import Answer
+from lite_sora.captioning.caption import caption_manifest
+from lite_sora.captioning.frames import FrameChoice
+from lite_sora.captioning.request import TEMPERATURE, Request
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.video import write_video
+from lite_sora.storage.hub import ModelError
 
 SHADES = {"dark": 40, "grey": 120, "light": 200}  # 1 s of 48×32 pixels each
 
@@ -43,8 +42,8 @@ def run(manifest: Path, captioner, prompt="What?", frames=2, name="out", summari
     """Captions `manifest`; returns the outcome and the clips by id."""
     out, settings = manifest.with_name(f"{name}.jsonl"), {"batch": 2, "workers": 0, "show": False}
     flags = {key: more.pop(key) for key in ("batch", "workers", "allow_outside") if key in more}
-    asking = Asking(captioner, prompt, summariser=summariser, **more)
-    outcome = caption_manifest(asking, Looking(frames, sampling), manifest, out, **settings | flags)
+    request = Request(captioner, prompt, summariser=summariser, **more)
+    outcome = caption_manifest(request, FrameChoice(frames, sampling), manifest, out, **settings | flags)
     return outcome, {clip.id: clip for clip in read_manifest(out)}
 
 
@@ -180,22 +179,6 @@ def test_two_ranks_share_the_clips(manifest):
     assert shares == [{"dark", "grey", "missing"}, {"half", "broken", "light"}]
 
 
-def test_the_store_finds_the_last_of_many(tmp_path):
-    for rank in (1, 0):
-        store = Store(tmp_path, rank)
-        for number in range(300):
-            store.add(digest(rank, number), {"number": number})
-        store.add(digest(rank, 7), {"number": -7})
-        store.close()
-    store = Store(tmp_path)
-    assert len(store) == 602
-    for rank in (0, 1):
-        assert [store.get(digest(rank, number))["number"] for number in range(300)] == [
-            -7 if number == 7 else number for number in range(300)
-        ]
-    assert store.get(digest("nobody")) is None and store.get("0" * 18) is None and store.get("f" * 18) is None
-
-
 # ---------------------------------------------------------------- bad answers
 
 
@@ -278,9 +261,9 @@ def test_frames_whose_captions_are_unusable_are_left_out_of_the_summary(manifest
     frames = iter([Answer("I cannot see it."), Answer("A dog. It", False), Answer(""), Answer("A cat.")])
     captioner = Captioner(lambda clip, attempt: next(frames) if clip.any() else Answer("black"), takes="image")
     writer = Writer(lambda request, attempt: "A dog and a cat.")
-    asking = Asking(captioner, "What?", summariser=writer, template="{captions}")
+    request = Request(captioner, "What?", summariser=writer, template="{captions}")
     clips = [np.ones((4, 8, 8, 3), np.uint8)]
-    assert asking.captions(clips, [[0.0, 1.0, 2.0, 3.0]]) == [
+    assert request.captions(clips, [[0.0, 1.0, 2.0, 3.0]]) == [
         {
             "caption": "A dog and a cat.",
             "marks": [],
@@ -308,7 +291,7 @@ def test_a_summary_that_is_none_is_asked_for_again(manifest):
 def test_models_that_do_not_fit(manifest):
     for captioner, frames, summariser, message in (
         (Captioner(takes="image"), 2, None, "add --summarise MODEL, or choose --frames 1"),
-        (Captioner(takes="video"), 2, Writer(), "drop --summarise"),
+        (Captioner(takes="video"), 2, Writer(), "remove --summarise"),
     ):
         with pytest.raises(ModelError, match=message):
             run(manifest, captioner, frames=frames, summariser=summariser)
@@ -330,7 +313,7 @@ def test_models_that_do_not_fit(manifest):
         ("elsewhere/out.jsonl", {}, "put it into"),
         ("in.jsonl", {}, "would overwrite"),
         ("out.jsonl", {"video": "../x.mp4"}, "line 7: .*outside"),
-        ("out.jsonl", {"video": "x.mp4", "stats": {"captioning": "a dog"}}, "no list of captions"),
+        ("out.jsonl", {"video": "x.mp4", "stats": {"captioning": "a dog"}}, "not a list of captions"),
         ("out.jsonl", {"caption": "x"}, 'line 7: no "video"'),
     ],
 )
@@ -339,11 +322,11 @@ def test_manifests_that_cannot_be_used(manifest, name, row, message):
         lines.write(json.dumps(row) + "\n" if row else "")
     captioner = Captioner()
     with pytest.raises(ManifestError, match=message):
-        caption_manifest(Asking(captioner, "What?"), Looking(), manifest, manifest.parent / name, show=False)
+        caption_manifest(Request(captioner, "What?"), FrameChoice(), manifest, manifest.parent / name, show=False)
     assert captioner.batches == [] and not manifest.with_name("out.jsonl").exists()
 
 
 def test_an_empty_manifest_is_an_error(tmp_path):
     (tmp_path / "in.jsonl").write_text("\n")
-    with pytest.raises(ManifestError, match="holds no clip"):
+    with pytest.raises(ManifestError, match="contains no clips"):
         run(tmp_path / "in.jsonl", Captioner())
