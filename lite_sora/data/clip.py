@@ -93,8 +93,9 @@ def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[i
 
 def _inside(folder: Path, video: str) -> bool:
     try:
-        return (folder / video).resolve().is_relative_to(folder)
-    except (OSError, RuntimeError, ValueError):  # circular links; a zero byte in the name
+        path = (folder / video).resolve()
+        return path.is_relative_to(folder) and not path.is_symlink()  # a link that stays one leads in a circle
+    except (OSError, RuntimeError, ValueError):  # circular links, before Python 3.13; a zero byte in the name
         return False
 
 

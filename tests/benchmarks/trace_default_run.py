@@ -8,6 +8,7 @@ says where it is.
 """
 
 import argparse
+import inspect
 import os
 import re
 import sys
@@ -41,7 +42,7 @@ def trace() -> dict[str, dict[str, int]]:
         threading.setprofile(None)
     ran = defaultdict(dict)
     for code in seen:
-        if not code.co_qualname.startswith("<module>") and "<" not in code.co_name:
+        if code.co_flags & inspect.CO_OPTIMIZED and "<" not in code.co_name:  # functions, not bodies of classes
             lines = {line for _, _, line in code.co_lines() if line}
             file = Path(code.co_filename).relative_to(ROOT).as_posix()
             ran[file][code.co_qualname] = max(lines) - min(lines) + 1

@@ -112,18 +112,22 @@ def test_what_was_done_before_a_stop_stays(world, autoencoder, tmp_path, monkeyp
 
 def test_names_change_with_all_they_depend_on(world, autoencoder):
     loaded, clips = load_autoencoder(autoencoder), list(read_manifest(world))[:1]
-    names = [entry_names(dataset(world, clips), loaded)[0]]
-    assert names[0] == entry_names(dataset(world, clips), load_autoencoder(autoencoder))[0]
-    names.append(entry_names(dataset(world, clips, frames=5), loaded)[0])
-    names.append(entry_names(dataset(world, clips, fixed=True), loaded)[0])
-    names.append(entry_names(dataset(world, [Clip("a", clips[0].video, "x", start=0.1)]), loaded)[0])
-    names.append(entry_names(dataset(world, [Clip("a", clips[0].video, "x", stats={"crop": [0, 0, 8, 8]})]), loaded)[0])
+    names = [entry_names(dataset(world, clips), loaded, "latents")[0]]
+    assert names[0] == entry_names(dataset(world, clips), load_autoencoder(autoencoder), "latents")[0]
+    names.append(entry_names(dataset(world, clips, frames=5), loaded, "latents")[0])
+    names.append(entry_names(dataset(world, clips, fixed=True), loaded, "latents")[0])
+    names.append(entry_names(dataset(world, [Clip("a", clips[0].video, "x", start=0.1)]), loaded, "latents")[0])
+    names.append(
+        entry_names(dataset(world, [Clip("a", clips[0].video, "x", stats={"crop": [0, 0, 8, 8]})]), loaded, "latents")[
+            0
+        ]
+    )
     os.utime(world.parent / clips[0].video, (1, 1))
-    names.append(entry_names(dataset(world, clips), loaded)[0])
+    names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
     next(loaded.model.parameters()).data.view(-1)[0] += 1e-6
-    names.append(entry_names(dataset(world, clips), loaded)[0])
+    names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
     loaded.scale = torch.tensor([[0.5], [0.7]])  # of each channel
-    names.append(entry_names(dataset(world, clips), loaded)[0])
+    names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
     assert len(set(names)) == len(names)
 
 

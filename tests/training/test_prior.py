@@ -91,7 +91,7 @@ def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     weights = {"config.json", "model.safetensors"}
     pictures = {f"samples/{s:06d}-{n}.{kind}" for s in (1, 2) for n in ("raw", "ema") for kind in ("png", "gif")}
-    own = {"tokenizer.json", "state.pt", "metrics.jsonl", *(f"autoencoder/{name}" for name in weights)}
+    own = {"tokenizer.json", "state.pt", "metrics.jsonl", "curves.png", *(f"autoencoder/{name}" for name in weights)}
     assert names == weights | pictures | own
     lines, out = read_lines(folder / "metrics.jsonl"), capsys.readouterr().out
     for line in lines:
@@ -214,7 +214,7 @@ def test_a_run_of_another_kind_is_refused(few, vq, tmp_path):
     save_folder(KLAutoencoder(KLConfig(channels=8)), tmp_path / "kl")
     with pytest.raises(CheckpointError, match="without codes.*--kind vq"):
         run(*tiny_flags(few, tmp_path / "kl"), "--steps", "1")
-    with pytest.raises(CheckpointError, match="nothing to resume"):
+    with pytest.raises(CheckpointError, match="does not describe a prior"):
         run("--resume", str(vq))
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run("--resume", str(tmp_path / "nowhere"))
