@@ -130,21 +130,21 @@ def free_name(prompt: str, seed: int, taken: set[str]) -> str:
 
 
 def upsampled(options: argparse.Namespace, model: VideoModel) -> list[str]:
-    """The prompts as the model is told them, which are printed where they are not the user's own."""
+    """The captions that the model is conditioned on; they are printed where they are not the user's own prompts."""
     if not options.upsample:
         return options.prompts
     if isinstance(model.text, ClassLabels):
-        raise ValueError("--upsample is for models that read captions; this one is told classes by their ids")
+        raise ValueError("--upsample is for models that read captions; this one takes class ids")
     if options.upsample == "toy":
-        told = [upsample_toy(prompt, options.seed) for prompt in options.prompts]
+        captions = [upsample_toy(prompt, options.seed) for prompt in options.prompts]
     else:
         writer = load_language_model(options.upsample, options.device, options.trust_remote_code)
-        examples, told = training_captions(model.config.training), []
+        examples, captions = training_captions(model.config.training), []
         for first in range(0, len(options.prompts), options.batch):
-            told += upsample(writer, options.prompts[first : first + options.batch], examples, options.seed)
-    for prompt, caption in zip(options.prompts, told, strict=True):
+            captions += upsample(writer, options.prompts[first : first + options.batch], examples, options.seed)
+    for prompt, caption in zip(options.prompts, captions, strict=True):
         print(f"{prompt!r} upsampled: {caption!r}")
-    return told
+    return captions
 
 
 def main() -> None:
@@ -154,14 +154,14 @@ def main() -> None:
         run = options.run or newest_run()
         model = load_model(run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
-        told = upsampled(options, model)
-        warn_of_unknown_words(model.text, [*told, options.negative])
+        captions = upsampled(options, model)
+        warn_of_unknown_words(model.text, [*captions, options.negative])
         make_folder(options.out, "--out")
         taken: set[str] = set()
         for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
             prompts = options.prompts[first : first + options.batch]
-            captions = told[first : first + options.batch]
-            videos = model.generate(captions, options.negative, [options.seed] * len(captions), **sampling)
+            part = captions[first : first + options.batch]
+            videos = model.generate(part, options.negative, [options.seed] * len(part), **sampling)
             for prompt, frames in zip(prompts, to_frames(videos), strict=True):
                 name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
                 frames = enlarge(frames, options.upscale)

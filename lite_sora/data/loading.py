@@ -45,7 +45,7 @@ def to_frames(video: Tensor) -> np.ndarray:
 
 class TrainingOrder:
     """Which clips come when: a fresh permutation each epoch, cut into global batches, of which each process takes its
-    share. Yields lists of (clip index, sample seed), from step `start` to step `stop`."""
+    part. Yields lists of (clip index, sample seed), from step `start` to step `stop`."""
 
     def __init__(self, clips: int, batch: int, seed: int, start: int, stop: int, rank: int = 0, world: int = 1):
         self.clips, self.batch, self.seed, self.start, self.stop = clips, batch, seed, start, stop
@@ -55,11 +55,11 @@ class TrainingOrder:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        share = self.batch // self.world
+        part = self.batch // self.world
         epoch_of_permutation, permutation = -1, None
         for step in range(self.start, self.stop):
             keys = []
-            for sample in range(step * self.batch + self.rank * share, step * self.batch + (self.rank + 1) * share):
+            for sample in range(step * self.batch + self.rank * part, step * self.batch + (self.rank + 1) * part):
                 epoch, place = divmod(sample, self.clips)
                 if epoch != epoch_of_permutation:
                     rng = np.random.default_rng(seed_of(self.seed, "epoch", epoch))

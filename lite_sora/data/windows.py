@@ -15,9 +15,9 @@ from lite_sora.data.video import ClipError, probe, read_frames
 class VideoDataset(Dataset):
     """Windows of `frames` frames at `fps`, height × width, cut from clips. An item's key is (clip index, sample seed):
     the seed chooses the window, where the clip is longer, and the caption, where there are several; or, where nothing
-    is to be left to chance (`fixed`), it is always the first of them. `original` is the share of captions that are what
-    they were before the clips were captioned anew (DALL-E 3, section 3.1: 0.05). A clip's stats may hold a "crop", the
-    part of the picture that curation found to be without borders (as `read_frames` takes it)."""
+    is to be left to chance (`fixed`), it is always the first of them. `original` is the fraction of captions that are
+    what they were before the clips were recaptioned (DALL-E 3, section 3.1: 0.05). A clip's stats may have a "crop",
+    the part of the picture that curation found to be without borders (as `read_frames` takes it)."""
 
     def __init__(
         self,

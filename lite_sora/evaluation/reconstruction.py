@@ -24,7 +24,7 @@ from lite_sora.data.loading import batches, to_model_range
 from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import check_device
 
-COLLAPSED = 0.05  # the share of codes in use below which a codebook has collapsed
+COLLAPSED = 0.05  # the fraction of codes in use below which a codebook has collapsed
 
 
 def clips_of(manifest: Path, held_out: bool, allow_outside: bool = False) -> list[Clip]:
@@ -87,7 +87,7 @@ def evaluate(
     dataset = VideoDataset(rows, manifest.parent, *sizes)
     skipped = dataset.preload(2**31, show=False)
     if not len(dataset):
-        raise ValueError(f"none of the clips of {manifest} can be used; {min(skipped, default='it holds none')}")
+        raise ValueError(f"none of the clips of {manifest} can be used; {min(skipped, default='there is none')}")
     return {"held_out": bool(unseen)} | measure(autoencoder, dataset, device)
 
 

@@ -7,7 +7,7 @@ Every variant sees the same clips, times' random numbers and noise in the same o
 same `--budget` of seconds (measured beforehand, so that its learning rate ends in time) or as many FLOPs as `--steps`
 of the first variant take. Equal terms: all are sampled with DDIM at the same noise levels, and judged by prompt
 adherence and by the error of their estimate of the clean video (`x0_error.py`). A variant is a preset (`VARIANTS`)
-or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it goes on where it stopped.
+or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it continues where it stopped.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def parse_variants(text: str) -> dict[str, list[str]]:
             key, equals, value = change.partition("=")
             key = key.strip().replace("-", "_")
             if not equals or key not in DenoiserSettings.__dataclass_fields__:
-                raise CompareError(f"--variants: {change!r} in {name!r} is no flag=value of train.py")
+                raise CompareError(f"--variants: {change!r} in {name!r} is not a flag=value of train.py")
             options[key] = value.strip()
         if folder_of(name) in map(folder_of, variants):
             raise CompareError(f"--variants: {name!r} is there twice, or only a sign apart from another")
@@ -94,7 +94,7 @@ def folder_of(variant: str) -> str:
 
 def make_plan(old: dict | None, variants: dict[str, list[str]], options: argparse.Namespace) -> dict:
     """{"terms": what must stay the same, "total_flops", "variants": {name: {"flags", "flops" a step, "parameters",
-    "steps"}}}: everyone's share of the same compute. Variants may join a comparison later, its terms stay."""
+    "steps"}}}: each variant's part of the same compute. Variants may join a comparison later, its terms stay."""
     terms = {"flops": options.flops, "steps": options.steps, "budget": options.budget, "flags": options.flags}
     if old and old["terms"] != terms:
         raise CompareError(f"{options.out} compares on other terms, {old['terms']}; choose another --out")
@@ -266,12 +266,14 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")
     terms = parser.add_mutually_exclusive_group()
-    terms.add_argument("--steps", type=int, default=400, help="as many FLOPs as so many steps of the first variant")
+    terms.add_argument("--steps", type=int, default=400, help="the FLOPs of this many steps of the first variant")
     terms.add_argument("--flops", type=float, help="FLOPs of each run")
     terms.add_argument("--budget", type=seconds, help="seconds of training of each run, like 60s or 5m")
     parser.add_argument("--points", type=int, default=4, help="points of each curve")
     parser.add_argument("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
-    parser.add_argument("--out", type=Path, default=Path("runs/compare"), help="folder; if there is one, it goes on")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/compare"), help="folder; a comparison in it is continued"
+    )
     parser.add_argument(
         "--part", type=part, default=(0, 1), help="K/N: every N-th run from the K-th, to start N at once"
     )
@@ -293,7 +295,7 @@ def main() -> None:
     except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
-        sys.exit("compare: stopped; the same command goes on from the last checkpoint")
+        sys.exit("compare: stopped; the same command continues from the last checkpoint")
     if first_process():
         print((options.out / "README.md").read_text())
 

@@ -47,7 +47,7 @@ def positions_3d(grid: tuple[int, int, int], width: int, device=None) -> Tensor:
 
 def rotations_3d(grid: tuple[int, int, int], width: int, others: int = 0, device=None) -> Tensor:
     """Rotary positions (RoPE, 2104.09864) of a grid of tokens (T, H, W), for heads of `width`: (N + others, width), the
-    cosines of its width / 2 angles, then the sines. A share of the angles turns with each axis, so a query and a key
+    cosines of its width / 2 angles, then the sines. A part of the angles turns with each axis, so a query and a key
     see how far apart they are in time, height and width; `others` tokens at the end (words) are not turned."""
     part = width // 6
     widths = (width // 2 - 2 * part, part, part)

@@ -1,5 +1,5 @@
 """TextToCodes: text encoder, code transformer and VQ autoencoder in one object: save, load and generate. Its outer face
-is that of `pipeline.TextToVideo`, so that diffusion and autoregression are asked and judged alike.
+is that of `pipeline.TextToVideo`, so that diffusion and autoregression are used and judged alike.
 
 model = TextToCodes.from_pretrained("runs/prior-toy")
 video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]
@@ -40,7 +40,7 @@ class TextToCodesConfig:
     transformer: CodeTransformerConfig = field(default_factory=CodeTransformerConfig)
     text_depth: int = 0
     text_length: int = 32
-    # what generation does unless told otherwise: the size that the model was trained at, and how to sample
+    # what generation does by default: the size that the model was trained at, and how to sample
     frames: int = 8
     height: int = 32
     width: int = 32
@@ -53,7 +53,7 @@ class TextToCodesConfig:
 
 
 class TextToCodes(nn.Module):
-    """The autoencoder is no part of what is trained; a copy of it is saved in the run's folder, since codes mean
+    """The autoencoder is not trained; a copy of it is saved in the run's folder, since codes mean
     nothing without it."""
 
     def __init__(self, config: TextToCodesConfig, tokenizer: Tokenizer, autoencoder: TrainedAutoencoder):

@@ -1,4 +1,4 @@
-"""Logits → codes: temperature, top-k, top-p, and classifier-free guidance of a model that puts out probabilities.
+"""Logits → codes: temperature, top-k, top-p, and classifier-free guidance of a model that outputs probabilities.
 
 All are functions of logits (B, codes); a code that may not be drawn has a logit of minus infinity.
 """

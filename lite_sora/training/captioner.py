@@ -47,7 +47,7 @@ class CaptionerSettings(RunSettings):
     # what the model sees
     least_frames: int = flag(2, "each step shows the model from this many up to all frames")
     height: int = flag(
-        32, "height in pixels; clips are cropped to a square (the saved model squeezes what it is shown)"
+        32, "height in pixels; clips are cropped to a square (the saved model resizes frames to a square)"
     )
     width: int = flag(32, "width in pixels, the same")
 
@@ -148,7 +148,7 @@ class CaptionerStage(Stage):
     def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict:
         """Writes clips under their captions and what the model says of them."""
         pictures, labels = [], []
-        for name, videos in (self.judged or {"learnt": self.dataset}).items():
+        for name, videos in (self.judged or {"trained on": self.dataset}).items():
             said, _ = judge(average, self.processor, videos, most=4)
             for index, text in enumerate(said):
                 frames, caption, _, _ = videos[index, 0]
@@ -216,18 +216,19 @@ def open_folder(folder: Path):
 @torch.no_grad()
 def judge(model: nn.Module, processor, dataset: VideoDataset, most: int | None = None) -> tuple[list[str], dict]:
     """What the model says of the first `most` clips, and how good that is: {"clips", "loss" and "token_accuracy" of the
-    true captions, "same": the share that it writes word for word}; for clips of the toy world also {"right", "wrong",
-    "missing": shares of the facts, "all_right": the share of captions with every fact right and none wrong}."""
+    true captions, "same": the fraction that it writes word for word}; for clips of the toy world also {"right",
+    "wrong", "missing": fractions of the facts, "all_right": the fraction of captions with every fact right and none
+    wrong}."""
     model.eval()
     said, values = [], []
     keys = [(index, 0) for index in range(len(dataset))][:most]
     order = [keys[first : first + 32] for first in range(0, len(keys), 32)]
-    asked = prompt(processor, dataset.frames).to(model.device)
+    question = prompt(processor, dataset.frames).to(model.device)
     for batch in batches(dataset, order, workers=0):
         pixels = to_pixels(batch.video, model.device)
         targets = caption_ids(processor.tokenizer, batch.captions).to(model.device)
-        values.append(torch.stack(caption_loss(next_tokens(model, pixels, asked, targets), targets)))
-        said += write_captions(model, processor, pixels, asked)
+        values.append(torch.stack(caption_loss(next_tokens(model, pixels, question, targets), targets)))
+        said += write_captions(model, processor, pixels, question)
     model.train()
     clips = dataset.clips[: len(said)]
     loss, right = torch.cat(values, dim=1).mean(1).tolist()

@@ -29,7 +29,6 @@ class Stage:
     """One thing that can be trained. `run` calls its methods in the order in which they stand here."""
 
     name: str  # as in `train.py NAME`
-    settings: RunSettings
     dataset: torch.utils.data.Dataset  # item (clip index, sample seed) → (tensor, caption, seed, [what was skipped])
     model: nn.Module
 

@@ -1,4 +1,4 @@
-"""What a run tells about itself while it trains: metrics.jsonl, curves, sample sheets, TensorBoard if asked for."""
+"""What a run records while it trains: metrics.jsonl, curves, pictures, TensorBoard with --tensorboard."""
 
 import json
 import math

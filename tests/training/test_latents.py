@@ -126,7 +126,10 @@ def test_names_change_with_all_they_depend_on(world, autoencoder):
     names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
     next(loaded.model.parameters()).data.view(-1)[0] += 1e-6
     names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
-    loaded.scale = torch.tensor([[0.5], [0.7]])  # of each channel
+    loaded.model.shift += 5
+    names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
+    names.append(entry_names(dataset(world, clips), loaded, "codes")[0])
+    loaded.model.scale *= 2
     names.append(entry_names(dataset(world, clips), loaded, "latents")[0])
     assert len(set(names)) == len(names)
 

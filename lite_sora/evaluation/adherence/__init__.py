@@ -43,7 +43,7 @@ def measure(model, corner: str = "default", clips: int = 128, batch: int = 32, s
 
 
 def watch(model, asked: list[tuple], batch: int, seed: int, name: str, **options):
-    """Yields (frames, what the judge sees in them) of a generated video for each (shape, colour, motion) asked for."""
+    """Yields (frames, what the judge sees in them) of a generated video for each (shape, colour, motion)."""
     with tqdm(total=len(asked), desc=f"adherence ({name})", unit="clip") as bar:
         for first in range(0, len(asked), batch):
             triples = asked[first : first + batch]
@@ -56,9 +56,9 @@ def watch(model, asked: list[tuple], batch: int, seed: int, name: str, **options
 
 def wilson(right: int, of: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's 95 % confidence interval of a fraction (Wilson 1927)."""
-    share = right / of
-    centre = (share + z**2 / (2 * of)) / (1 + z**2 / of)
-    half = z / (1 + z**2 / of) * math.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
+    fraction = right / of
+    centre = (fraction + z**2 / (2 * of)) / (1 + z**2 / of)
+    half = z / (1 + z**2 / of) * math.sqrt(fraction * (1 - fraction) / of + z**2 / (4 * of**2))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -67,7 +67,7 @@ def report(result: dict) -> str:
     lines = ["prompt adherence        shape  colour  motion     all   95 % interval of all"]
     for name in ("seen", "held-out"):
         row = result[name]
-        shares = "".join(f"{row[fact]['accuracy']:8.1%}" for fact in FACTS)
-        lines.append(f"{name:>10} ({row['clips']} clips){shares}   {row['all']['low']:.1%} to {row['all']['high']:.1%}")
-    shares = ", ".join(f"{name} {value:.2f}" for name, value in result["diversity"].items())
-    return "\n".join([*lines, f"diversity (1 = as varied as real clips): {shares}"])
+        facts, whole = "".join(f"{row[fact]['accuracy']:8.1%}" for fact in FACTS), row["all"]
+        lines.append(f"{name:>10} ({row['clips']} clips){facts}   {whole['low']:.1%} to {whole['high']:.1%}")
+    spread = ", ".join(f"{name} {value:.2f}" for name, value in result["diversity"].items())
+    return "\n".join([*lines, f"diversity (1 = as varied as real clips): {spread}"])

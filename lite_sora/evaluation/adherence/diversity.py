@@ -27,15 +27,15 @@ def diversity(asked: list[tuple], seen: list[list[Seen]], corner: Corner, seed: 
     for index, triple in enumerate(asked):
         scene = random_scene(np.random.default_rng([seed, 17, index]), corner, triple=triple)
         real.append(judge(draw(scene, side=32)))
-    shares = {}
+    result = {}
     for name, measured in {
         "position": lambda thing: thing.start,
         "size": lambda thing: (thing.size,),
         "distance": lambda thing: (thing.distance,),
     }.items():
         spread, of_real = (_spread_within(asked, things, measured) for things in (seen, real))
-        shares[name] = spread / of_real if of_real else math.nan
-    return shares
+        result[name] = spread / of_real if of_real else math.nan
+    return result
 
 
 def _spread_within(asked: list[tuple], seen: list[list[Seen]], measured) -> float:
