@@ -212,6 +212,6 @@ def finish(stage: Stage, folder: Path, step: int, average: nn.Module, metrics: M
             command = f"python train.py {'' if stage.name == 'denoiser' else f'{stage.name} '}--resume {folder}"
             print(f"stopped at step {step} of {stage.settings.steps}, and saved; resume: {command}")
         else:
-            print(f"model: {folder}   curves: {curves}   samples: {folder}/samples/")
+            print(f"weights: {folder}/model.safetensors   curves: {curves}   samples: {folder}/samples/")
             stage.finish(folder, average)
     stage.processes.wait()

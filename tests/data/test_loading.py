@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lite_sora.data import loading
+from lite_sora.data import windows
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import TrainingOrder, batches, to_frames, to_model_range
 from lite_sora.data.video import ClipError, probe, write_video
@@ -153,7 +153,7 @@ def test_a_crop_that_curation_found_is_taken(mixed):
 
 def test_a_file_is_looked_into_once(mixed, monkeypatch):
     probed = []
-    monkeypatch.setattr(loading, "probe", lambda path: probed.append(path.name) or probe(path))
+    monkeypatch.setattr(windows, "probe", lambda path: probed.append(path.name) or probe(path))
     for seed in range(5):
         mixed[0, seed]
         mixed[2, seed]

@@ -111,14 +111,14 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     flags = words.split()
     real, calls = compare.train, []
 
-    def breaks_off(settings, given, observe):
+    def breaks_off(settings, observe):
         calls.append(settings.denoiser)
         if settings.denoiser == "uvit" and calls.count("uvit") == 1:
             settings.stop_after = 11  # as by Ctrl-C: train saves, and returns
-        return real(settings, given, observe)
+        return real(settings, observe)
 
     monkeypatch.setattr(compare, "train", breaks_off)
-    with pytest.raises(SystemExit, match="the same command goes on"):
+    with pytest.raises(SystemExit, match="the same command continues"):
         run(monkeypatch, capsys, *flags)
     first = (tmp_path / "cmp/sit/seed-0/result.json").read_bytes()
     printed = run(monkeypatch, capsys, *flags)

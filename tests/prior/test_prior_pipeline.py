@@ -114,7 +114,7 @@ def test_folders_that_hold_no_prior_are_refused_with_a_reason(model, tmp_path):
     with pytest.raises(CheckpointError, match="a prior over 11 codes, an autoencoder of 10"):
         load_model(run)
     (run / "config.json").write_text("[1]")
-    with pytest.raises(CheckpointError, match="config.json cannot be read"):
+    with pytest.raises(CheckpointError, match="config.json (cannot be read|does not contain settings)"):
         load_model(run)
     (run / "config.json").write_text(json.dumps(settings))
     (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:100])
