@@ -1,5 +1,4 @@
-"""Video ↔ latents. All autoencoders have `encode`, `decode`, `downsample`, `latent_channels`, `latent_shape`, `scale`
-and `fingerprint`."""
+"""Video ↔ latents: `encode`, `decode`, `downsample`, `latent_channels`, `latent_shape`, `scale` and `fingerprint`."""
 
 import json
 from pathlib import Path

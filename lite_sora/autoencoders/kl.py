@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lite_sora.autoencoders.layers import CausalConv3d, CausalUpsample, ChannelNorm, Memory, ResNetBlock, fold, unfold
-from lite_sora.autoencoders.output import AutoencoderOutput
-from lite_sora.autoencoders.shapes import causal_latent_shape, check_downsample, strides
+from lite_sora.autoencoders.shapes import AutoencoderOutput, causal_latent_shape, check_downsample, strides
 from lite_sora.autoencoders.streaming import chunks, in_tiles, stream
 
 
@@ -63,10 +62,9 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = ChannelNorm(widths[-1])
         self.out = CausalConv3d(widths[-1], 2 * config.latent_channels)
-        variance = slice(config.latent_channels, None)
-        nn.init.zeros_(self.out.weight.data[variance])
         # a small variance at first, since a decoder learns nothing from latents that noise hides
-        nn.init.constant_(self.out.bias.data[variance], -6)
+        nn.init.zeros_(self.out.weight.data[config.latent_channels :])
+        nn.init.constant_(self.out.bias.data[config.latent_channels :], -6)
 
     def forward(self, video: Tensor, memory: Memory | None = None) -> Tensor:
         """video (B, 3, 1 + k t, H, W) → mean and log variance of the latents, (B, 2 C, 1 + k, H', W')."""
@@ -91,10 +89,9 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, memory: Memory | None = None) -> Tensor:
         """latents (B, C, 1 + k, H', W') → video (B, 3, 1 + k t, H, W)."""
-        h = latents
         for layer in self.layers:
-            h = layer(h, memory)
-        return unfold(self.out(F.silu(self.norm(h)), memory), self.patch)
+            latents = layer(latents, memory)
+        return unfold(self.out(F.silu(self.norm(latents)), memory), self.patch)
 
 
 class KLAutoencoder(nn.Module):
@@ -144,7 +141,7 @@ class KLAutoencoder(nn.Module):
         self.latent_shape(*video.shape[2:])
 
         def encode(tile: Tensor) -> Tensor:
-            return torch.cat(list(self.encode_stream(chunks(tile, self.chunk * self.downsample[0]))), dim=2)
+            return torch.cat([*self.encode_stream(chunks(tile, self.chunk * self.downsample[0]))], dim=2)
 
         return in_tiles(encode, video, self.tile, self.overlap, read=self.downsample[1:], write=(1, 1))
 

@@ -63,13 +63,12 @@ class LPIPS(nn.Module):
         try:
             import lpips
 
-            network = lpips.LPIPS(net="vgg", verbose=False)
+            self.network = lpips.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
         except (ImportError, RuntimeError, OSError) as error:  # no package, another torch, no network
             raise ValueError(
                 "--perceptual lpips needs two packages, pip install lpips torchvision, and, the first time, a network "
                 f"to fetch VGG's weights ({error})"
             ) from error
-        self.network = network.eval().requires_grad_(False)
 
     def forward(self, video: Tensor, other: Tensor) -> Tensor:
         x, y = (v.transpose(1, 2).flatten(0, 1) for v in (video, other))  # (B * T, 3, H, W)

@@ -154,9 +154,7 @@ def statistics(model: nn.Module, channels: int) -> tuple[Tensor, Tensor]:
     mean, deviation = known.get("latents_mean"), known.get("latents_std")
     if mean is None or deviation is None:
         mean, deviation = [known.get("shift_factor") or 0.0] * channels, [1.0] * channels
-    mean, deviation = (
-        torch.as_tensor(values, dtype=torch.float32).reshape(channels, -1, 1, 1) for values in (mean, deviation)
-    )
+    mean, deviation = (torch.as_tensor(n, dtype=torch.float32).reshape(channels, -1, 1, 1) for n in (mean, deviation))
     return mean, (known.get("scaling_factor") or 1.0) / deviation
 
 

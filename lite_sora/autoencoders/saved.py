@@ -1,18 +1,15 @@
 """Autoencoders as run folders: config.json and model.safetensors. Nothing in them is ever executed."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lite_sora.autoencoders import kl, vq
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-from lite_sora.storage.files import write_whole
+from lite_sora.storage.runs import described_by, load_weights, need, read_json, write_run
 from lite_sora.storage.tensors import digest, digest_of_weights
 
 AUTOENCODERS = {  # kind: (network, its configuration, its presets)
@@ -58,28 +55,20 @@ class TrainedAutoencoder:
 
 def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: dict | None = None) -> None:
     """Writes config.json and model.safetensors, each atomically. training: the settings of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
     kind = next(kind for kind, (network, _, _) in AUTOENCODERS.items() if isinstance(model, network))
     config = {"kind": kind, "network": asdict(model.config), "training": training or {}}
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_whole(folder / "config.json", lambda path: path.write_text(json.dumps(config, indent=2) + "\n"))
-    write_whole(folder / "model.safetensors", lambda path: save_file(weights, path))
+    write_run(folder, config, model.state_dict())
 
 
 def read_config(folder: Path) -> dict:
     """The config.json of an autoencoder's run. Raises ValueError if it is missing or describes something else."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: {folder} is not the run folder of an autoencoder") from None
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error})") from None
-    if not isinstance(config, dict) or config.get("kind") not in AUTOENCODERS:
+    config = read_json(folder / "config.json")
+    if config.get("kind") not in AUTOENCODERS:
         others = {"denoiser": "a text-to-video model", "transformer": "a prior"}  # by a key that only they have
-        keys = config if isinstance(config, dict) else {}
-        what = next((name for part, name in others.items() if part in keys), "something else")
-        raise ValueError(f"{path} describes {what}, not an autoencoder; train one with `python train.py autoencoder`")
+        what = next((name for part, name in others.items() if part in config), "something else")
+        raise ValueError(
+            f"{folder}/config.json describes {what}, not an autoencoder; train one with `python train.py autoencoder`"
+        )
     return config
 
 
@@ -87,15 +76,8 @@ def open_folder(folder: Path) -> KLAutoencoder | VQAutoencoder:
     """The network in a run folder, on the CPU. Raises ValueError."""
     config = read_config(folder)
     network, network_config, _ = AUTOENCODERS[config["kind"]]
-    try:
-        with torch.random.fork_rng([]):  # random weights are drawn before the saved ones replace them
-            model = network(network_config(**config["network"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder}/config.json does not describe an autoencoder of this version ({error})") from error
-    try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder} has no model.safetensors: it is not the folder of a checkpointed run") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{folder}/model.safetensors does not fit its config.json ({error})") from error
+    with described_by(folder, "an autoencoder"), torch.random.fork_rng([]):  # random weights, soon replaced
+        model = network(network_config(**config["network"]))
+    need(folder, "model.safetensors")
+    load_weights(model, folder)
     return model

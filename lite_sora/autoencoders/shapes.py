@@ -1,4 +1,17 @@
-"""The shape of a video's latents, and which sizes an autoencoder accepts."""
+"""What autoencoders share: their output in training, the shape of a video's latents, and which sizes they accept."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class AutoencoderOutput(NamedTuple):
+    """The output in training."""
+
+    reconstruction: Tensor  # (B, 3, T, H, W)
+    penalty: Tensor  # (B,): the KL divergence, or the commitment to codes
+    latents: Tensor  # (B, C, T', H', W'), before noise is added, or before quantisation
+    codes: Tensor | None = None  # (B, T', H', W')
 
 
 def check_downsample(downsample: tuple[int, int, int] | list[int]) -> tuple[int, int, int]:

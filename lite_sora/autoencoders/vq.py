@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lite_sora.autoencoders.output import AutoencoderOutput
 from lite_sora.autoencoders.quantizers import FSQ, EMACodebook, check_levels
-from lite_sora.autoencoders.shapes import check_downsample, latent_shape
+from lite_sora.autoencoders.shapes import AutoencoderOutput, check_downsample, latent_shape
 from lite_sora.layers.attention import attend
 
 QUANTIZERS = ("ema", "fsq")
@@ -34,17 +33,14 @@ class VQConfig:
     def __post_init__(self):
         self.downsample = check_downsample(self.downsample)
         if max(self.downsample) == 1:
-            raise ValueError(
-                "downsample is 1 1 1, so a VQ-VAE would not compress; one of its factors must be 2 or more"
-            )
+            raise ValueError("downsample is 1 1 1, so a VQ-VAE would not compress; one of its factors must be above 1")
         if self.quantizer not in QUANTIZERS:
             raise ValueError(f"quantizer {self.quantizer!r} is not one of {', '.join(QUANTIZERS)}")
         if self.quantizer == "fsq":
             check_levels(self.levels)
         if self.channels % (2 * self.heads):
-            raise ValueError(
-                f"channels {self.channels} must be a multiple of twice the number of heads, {2 * self.heads}"
-            )
+            multiple = 2 * self.heads
+            raise ValueError(f"channels {self.channels} must be a multiple of twice the number of heads, {multiple}")
 
     @property
     def latent_channels(self) -> int:
@@ -57,10 +53,7 @@ class VQConfig:
         return [tuple(2 if step < halving else 1 for halving in halvings) for step in range(max(halvings))]
 
 
-PRESETS = {
-    "toy": VQConfig(channels=64, blocks=1, codes=256, code_width=32),
-    "videogpt": VQConfig(),
-}
+PRESETS = {"toy": VQConfig(channels=64, blocks=1, codes=256, code_width=32), "videogpt": VQConfig()}
 
 
 class SameConv3d(nn.Conv3d):

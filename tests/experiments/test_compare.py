@@ -47,7 +47,7 @@ def test_variants_are_presets_and_changes_to_them():
     ("text", "message"),
     [
         ("dit,vit", "'vit' is not one of dit, uvit, sit"),
-        ("dit:speed=3", "'speed=3' in 'dit:speed=3' is no flag=value"),
+        ("dit:speed=3", "'speed=3' in 'dit:speed=3' is not a flag=value"),
         ("dit,sit,dit", "'dit' is there twice"),
     ],
 )
