@@ -22,7 +22,7 @@ from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
 from lite_sora.load import VideoModel, load_model, makes_videos, options_of
 from lite_sora.processes import check_device
-from lite_sora.published.classes import ClassLabels
+from lite_sora.published.prompts import ClassLabels
 from lite_sora.storage.files import make_folder
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.unknown import warn_of_unknown_words

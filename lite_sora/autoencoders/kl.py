@@ -120,8 +120,6 @@ class KLAutoencoder(nn.Module):
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2
         return AutoencoderOutput(self.decoder(latents), divergence.flatten(1).mean(1), mean)
 
-    # ------------------------------------------------------------ videos in pieces
-
     @torch.no_grad()
     def encode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pieces of a video (B, 3, T, H, W) in [-1, 1] → pieces of its latents. The first piece has 1 + k t frames, the
@@ -133,8 +131,6 @@ class KLAutoencoder(nn.Module):
     def decode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pieces of latents, of any number of frames, → pieces of the video."""
         yield from stream(self.decoder, (piece / self.scale + self.shift for piece in pieces))
-
-    # ------------------------------------------------------------ whole videos
 
     def encode(self, video: Tensor) -> Tensor:
         """video (B, 3, 1 + k t, H, W) in [-1, 1] → latents (B, C, 1 + k, H', W'), the means of their distributions."""

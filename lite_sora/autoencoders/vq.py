@@ -148,10 +148,7 @@ class VQAutoencoder(nn.Module):
             last = number == len(config.strides) - 1
             up += [SameConvTranspose3d(width, 3 if last else width, stride)] + ([] if last else [nn.ReLU()])
         self.encoder = nn.Sequential(
-            *down,
-            SameConv3d(width, width, 3),
-            attention_blocks(config),
-            nn.Conv3d(width, config.latent_channels, 1),
+            *down, SameConv3d(width, width, 3), attention_blocks(config), nn.Conv3d(width, config.latent_channels, 1)
         )
         if config.quantizer == "ema":
             self.quantizer = EMACodebook(config.codes, config.code_width)
@@ -172,8 +169,6 @@ class VQAutoencoder(nn.Module):
         vectors, codes, commitment = self.quantizer(z)
         return AutoencoderOutput(self.decoder(vectors) / self.config.amplitude, commitment, z, codes)
 
-    # ------------------------------------------------------------ codes
-
     @torch.no_grad()
     def codes(self, video: Tensor) -> Tensor:
         """video (B, 3, T, H, W) in [-amplitude, amplitude] → codes (B, T', H', W')."""
@@ -184,8 +179,6 @@ class VQAutoencoder(nn.Module):
     def decode_codes(self, codes: Tensor) -> Tensor:
         """codes (B, T', H', W') → video (B, 3, T, H, W) in about [-amplitude, amplitude]."""
         return self.decoder(self.quantizer.look_up(codes))
-
-    # ------------------------------------------------------------ latents
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:

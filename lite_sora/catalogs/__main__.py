@@ -5,57 +5,37 @@ import sys
 from pathlib import Path
 
 from lite_sora import catalogs
-from lite_sora.catalogs import (
-    data_juicer,
-    folder,
-    internvid,
-    lite_sora_layout,
-    msrvtt,
-    panda70m,
-    shards,
-    shot2story,
-    videoinstruct,
-    webvid,
-    youku,
-)
+from lite_sora.catalogs import data_juicer, folder, msrvtt, panda70m, shot2story, tables, videoinstruct
 from lite_sora.catalogs.convert import Source, check_inputs, convert
 from lite_sora.catalogs.values import CatalogError
 from lite_sora.data.clip import ManifestError
 from lite_sora.storage.files import FolderError, make_folder
 
-NAMES = ["videoinstruct-100k", "panda-70m", "youku-mplug", "msr-vtt", "shot2story", "internvid", "webvid-10m"]
-NAMES += ["folder", "data-juicer", "lite-sora", "to-data-juicer"]
+READERS = {  # of one annotation file or folder, with the command's flags
+    "videoinstruct-100k": lambda path, flags: videoinstruct.read(path, flags.all_questions, flags.split),
+    "panda-70m": lambda path, flags: panda70m.read(path, flags.split),
+    "youku-mplug": lambda path, flags: tables.youku(path, flags.split),
+    "msr-vtt": lambda path, flags: msrvtt.read(path, flags.files == "sources", flags.split),
+    "shot2story": lambda path, flags: shot2story.read(path, flags.parts, flags.videos, flags.split),
+    "internvid": lambda path, flags: tables.internvid(path, flags.files == "clips", flags.split),
+    "webvid-10m": lambda path, flags: tables.webvid(path, flags.split),
+    "folder": lambda path, flags: folder.read(path, flags.out.parent, flags.language, flags.split),
+    "data-juicer": lambda path, flags: data_juicer.read(path, flags.language, flags.split),
+    "lite-sora": lambda path, flags: tables.lite_sora(path, flags.language, flags.split),
+}
 HAS_FILES = {"msr-vtt": "clips", "internvid": "sources"}  # what the videos on disk are, if --files does not say
 
 
 def source(options: argparse.Namespace, path: Path) -> Source:
     """The entries of one annotation file, with where its videos are."""
-    split, language = options.split, options.language
-    videos, home = options.videos, options.out.parent
-    own_folder = (videos or path.parent, videos is not None)  # for files whose paths are relative to their own folder
-    match options.name:
-        case "videoinstruct-100k":
-            return Source(videoinstruct.read(path, options.all_questions, split), videos)
-        case "panda-70m":
-            return Source(panda70m.read(path, split), path if path.is_dir() else videos)
-        case "youku-mplug":
-            return Source(youku.read(path, split), videos)
-        case "msr-vtt":
-            return Source(msrvtt.read(path, options.files == "sources", split), videos)
-        case "shot2story":
-            return Source(shot2story.read(path, options.parts, videos, split), videos)
-        case "internvid":
-            return Source(internvid.read(path, options.files == "clips", split), videos)
-        case "webvid-10m":
-            return Source(webvid.read(path, split), videos)
-        case "folder" if path.is_dir():
-            return Source(folder.read(path, language, split), path)
-        case "folder":
-            return Source(shards.read(path, home, language, split), home)
-        case "data-juicer":
-            return Source(data_juicer.read(path, language, split), *own_folder)
-        case "lite-sora":
-            return Source(lite_sora_layout.read(path, language, split), *own_folder)
+    found, videos = READERS[options.name](path, options), options.videos
+    if path.is_dir():
+        return Source(found, path)
+    if options.name == "folder":
+        return Source(found, options.out.parent)
+    if options.name in ("data-juicer", "lite-sora"):  # their paths are relative to their own folder
+        return Source(found, videos or path.parent, must_exist=videos is not None)
+    return Source(found, videos)
 
 
 def parse() -> argparse.Namespace:
@@ -64,7 +44,7 @@ def parse() -> argparse.Namespace:
         description=catalogs.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=NAMES, metavar="NAME", help="one of the names above")
+    parser.add_argument("name", choices=[*READERS, "to-data-juicer"], metavar="NAME", help="one of the names above")
     parser.add_argument("--annotations", type=Path, nargs="+", required=True, help="annotation files, or a folder")
     parser.add_argument("--videos", type=Path, help="folder of the videos: only those that exist are written")
     parser.add_argument("--out", type=Path, required=True, help="the manifest to write")
@@ -99,7 +79,7 @@ def main() -> None:
         make_folder(options.out.parent, f"--out {options.out}")
         check_inputs(options.annotations, options.out)
         if options.name == "folder":
-            shards.check_names([path for path in options.annotations if not path.is_dir()])
+            folder.check_names([path for path in options.annotations if not path.is_dir()])
         if options.name == "to-data-juicer":
             samples, windows = data_juicer.write(options.annotations[0], options.out)
             print(f"{options.out}: {samples} samples")

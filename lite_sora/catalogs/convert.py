@@ -13,8 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from lite_sora.catalogs.rows import Entry
-from lite_sora.catalogs.values import CatalogError, Unusable
-from lite_sora.catalogs.videos import find_video, leaves
+from lite_sora.catalogs.values import CatalogError, Unusable, find_video, leaves
 from lite_sora.data.clip import Clip, write_manifest
 from lite_sora.storage.files import write_whole
 from lite_sora.storage.journal import scratch

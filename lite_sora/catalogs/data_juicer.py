@@ -62,12 +62,10 @@ def _clip(row: dict, videos: list[str], index: int, caption: str, language: str 
         name = f"{name}-{index}" if len(videos) > 1 else str(name)
     else:
         name = f"{PurePosixPath(video).stem}-{digest(video, caption)}"
-    captions = row.get("captions")
-    captions = [one for one in captions if isinstance(one, str)] if isinstance(captions, list) else []
-    captions = [caption, *captions] if captions else []
-    return Clip(
-        name, video, caption, captions, *window_and_names(row, language, split), _stats(row, index, len(videos))
-    )
+    more = row.get("captions")
+    captions = [caption, *(one for one in more if isinstance(one, str))] if isinstance(more, list) else [caption]
+    stats = _stats(row, index, len(videos))
+    return Clip(name, video, caption, captions, *window_and_names(row, language, split), stats)
 
 
 def _stats(row: dict, index: int, count: int) -> dict:
@@ -102,11 +100,8 @@ def write(manifest: Path, out: Path) -> tuple[int, int]:
 
 
 def _sample(clip: Clip, prefix: str) -> dict:
-    sample = {
-        "text": f"{VIDEO} {clip.all_captions[0]} {END}",
-        "videos": [os.path.normpath(os.path.join(prefix, clip.video)).replace(os.sep, "/")],
-        "id": clip.id,
-    }
+    video = os.path.normpath(os.path.join(prefix, clip.video)).replace(os.sep, "/")
+    sample = {"text": f"{VIDEO} {clip.all_captions[0]} {END}", "videos": [video], "id": clip.id}
     for key in ("captions", "start", "end", "language", "split", "source"):
         if getattr(clip, key) not in (None, []):
             sample[key] = getattr(clip, key)

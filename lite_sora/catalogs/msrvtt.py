@@ -27,9 +27,7 @@ def read(path: Path, whole_sources: bool = False, split: str | None = None) -> I
         raise CatalogError(f"{path}: not JSON ({error}); download it again") from None
     videos, sentences = (data.get(key) if isinstance(data, dict) else None for key in ("videos", "sentences"))
     if not isinstance(videos, list) or not isinstance(sentences, list):
-        raise CatalogError(
-            f'{path}: no JSON object with the lists "videos" and "sentences"; is this the official file?'
-        )
+        raise CatalogError(f'{path}: no object with the lists "videos" and "sentences"; is this the official file?')
     names = {str(video.get("video_id")) for video in videos if isinstance(video, dict)}
     captions = defaultdict(list)
 

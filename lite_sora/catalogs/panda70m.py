@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lite_sora.catalogs.rows import LONGEST_FIELD, Entry, csv_rows, entries
-from lite_sora.catalogs.values import Unusable, literal_list, numbers, span, split_of_file, text, youtube_id
-from lite_sora.catalogs.videos import walk
+from lite_sora.catalogs.values import Unusable, literal_list, numbers, span, split_of_file, text, walk, youtube_id
 from lite_sora.data.clip import Clip
 
 SCORES = ("matching_score", "desirable_filtering", "shot_boundary_detection")
@@ -36,8 +35,8 @@ def _windows(row: dict, split: str | None) -> Iterator[Clip | Unusable]:
     source = text(row, "videoID")
     lists = {name: literal_list(row[name]) for name in ("timestamp", "caption")}
     lists |= {name: literal_list(row[name]) for name in SCORES if row.get(name)}
-    if len({len(values) for values in lists.values()}) > 1:
-        lengths = {name: len(values) for name, values in lists.items()}
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
         raise Unusable("lists of different lengths", f"{source}: {lengths}")
     for index, pair in enumerate(lists["timestamp"]):
         name, one = f"{source}_{index:05d}", {key: values[index] for key, values in lists.items()}

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lite_sora.catalogs.rows import Entry, entries, json_rows
-from lite_sora.catalogs.values import Unusable, split_of_file, text
-from lite_sora.catalogs.videos import find_video
+from lite_sora.catalogs.values import Unusable, find_video, split_of_file, text
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, probe
 

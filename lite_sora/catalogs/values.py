@@ -1,9 +1,12 @@
-"""The values in an annotation file: times in every notation, Python-literal lists, texts, splits."""
+"""The values in an annotation file: times in every notation, Python-literal lists, texts, splits, and videos' paths."""
 
 import ast
 import hashlib
 import math
+import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lite_sora.errors import UserError
@@ -31,6 +34,7 @@ def seconds(value: object) -> float:
 
     Hours may exceed 24, and the fraction may be missing or have more than six digits, unlike in strptime.
     """
+    total = math.nan
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         total = float(value)
     elif isinstance(value, str) and (found := CLOCK.fullmatch(value.strip())):
@@ -39,8 +43,6 @@ def seconds(value: object) -> float:
     elif isinstance(value, str) and value.strip() != "PT" and (found := ISO_8601.fullmatch(value.strip())):
         hours, minutes, rest = (float(part or 0) for part in found.groups())
         total = hours * 3600 + minutes * 60 + rest
-    else:
-        raise Unusable("a time that cannot be read", repr(value)[:100])
     if not (math.isfinite(total) and total >= 0):
         raise Unusable("a time that cannot be read", repr(value)[:100])
     return total
@@ -48,16 +50,12 @@ def seconds(value: object) -> float:
 
 def literal_list(value: object) -> list:
     """A list in Python's notation, with '…' and "…" mixed, as pandas writes it. Only literals are read."""
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    if not isinstance(value, str) or len(value) > LONGEST_LIST:
-        raise Unusable("a list that cannot be read", repr(value)[:100])
-    try:
-        found = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise Unusable("a list that cannot be read", repr(value[:100])) from None
+    found = value
+    if isinstance(value, str) and len(value) <= LONGEST_LIST:
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            found = ast.literal_eval(value.strip())
     if not isinstance(found, (list, tuple)):
-        raise Unusable("a list that cannot be read", repr(value[:100]))
+        raise Unusable("a list that cannot be read", repr(value)[:100])
     return list(found)
 
 
@@ -123,3 +121,39 @@ def youtube_id(url: object) -> str | None:
 def digest(*texts: str) -> str:
     """Twelve hexadecimal digits of a hash of these texts, for ids that do not depend on the order of rows."""
     return hashlib.blake2b("\0".join(texts).encode(errors="replace"), digest_size=6).hexdigest()
+
+
+# ---------------------------------------------------------------- paths
+
+SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v")  # the likeliest first
+
+
+def leaves(video: str) -> bool:
+    """Whether a path leads out of the folder that it is relative to."""
+    return video.startswith("/") or ".." in video.split("/")
+
+
+def find_video(folder: Path | str, video: str) -> str | None:
+    """The file of `video` below `folder`, as a path relative to it, or None.
+
+    `video` is the dataset's path. Other suffixes are tried too, since downloads come in any container, and the path
+    without its leading folders, so that `folder` may be one of these.
+    """
+    stem, suffix = os.path.splitext(video)
+    parts = [part for part in stem.split("/") if part not in ("", ".")]
+    first = max((index + 1 for index, part in enumerate(parts) if part == ".."), default=0)
+    for start in range(first, len(parts)):
+        for ending in dict.fromkeys((suffix, *SUFFIXES)):
+            path = "/".join(parts[start:]) + ending
+            if os.path.isfile(f"{folder}/{path}"):
+                return path
+    return None
+
+
+def walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """The files below `folder` that end in one of `suffixes`, in order. Holds one folder's names at a time."""
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield Path(root, name)

@@ -38,22 +38,21 @@ def read(path: Path, all_questions: bool = False, split: str | None = None) -> I
     """One clip for each video; the answers are its captions. Rows of a video need not be neighbours, so the captions
     are held until the file ends: as much memory as the file's size, 42 MB."""
     answers: dict[str, list[str]] = {}
-    first: dict[str, Entry] = {}
 
     def collect(row: dict) -> Iterator[Clip]:
         question, answer, video = text(row, "q"), text(row, "a"), text(row, "video_id")
         if not (all_questions or ABOUT_ALL.search(question)):
             raise Unusable("the question is not about the whole video (--all-questions accepts it)", question)
-        answers.setdefault(video, []).append(answer)
-        if len(answers[video]) == 1:
-            yield Clip(video, f"{video}.mp4", "")
+        if video not in answers:
+            answers[video] = []  # the clip's captions, which grow while the file is read
+            source = video.removeprefix("v_")  # ids may contain "_" themselves
+            yield Clip(video, f"{video}.mp4", "", answers[video], language="en", split=split, source=source)
+        answers[video].append(answer)
 
+    found = []
     for entry in entries(json_rows(path), collect):
         if isinstance(entry.clip, Unusable):
             yield entry
         else:
-            first[entry.clip.id] = entry
-    for video, entry in first.items():
-        source = video.removeprefix("v_")  # ids may contain "_" themselves
-        clip = Clip(video, f"{video}.mp4", "", answers[video], language="en", split=split, source=source)
-        yield Entry(entry.where, entry.row, clip)
+            found.append(entry)
+    yield from found

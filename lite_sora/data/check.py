@@ -56,8 +56,7 @@ def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
 
     for line, clip in tqdm(read_rows(manifest, allow_outside), "checking", unit="clip", leave=False):
         if isinstance(clip, ManifestError):
-            reason = str(clip).removeprefix(f"{manifest}, line {line}: ")
-            findings.add_problem(line, "not a clip", reason)
+            findings.add_problem(line, "not a clip", str(clip).removeprefix(f"{manifest}, line {line}: "))
             continue
         findings.clips += 1
         findings.splits[clip.split] += 1
@@ -97,8 +96,7 @@ def summary(findings: Findings) -> str:
     lines = [f"{findings.clips:,} clips ({splits}), {sum(findings.durations) / 3600:.2f} hours"]
     for name, values in (("seconds a clip", findings.durations), ("words a caption", findings.words)):
         if values:
-            spread = f"{min(values):.4g} to {max(values):.4g}, median {statistics.median(values):.4g}"
-            lines.append(f"{name}: {spread}")
+            lines.append(f"{name}: {min(values):.4g} to {max(values):.4g}, median {statistics.median(values):.4g}")
     sizes = [f"{width}×{height} ({count:,})" for (width, height), count in findings.sizes.most_common(5)]
     more = len(findings.sizes) - len(sizes)
     lines.append("sizes: " + (", ".join(sizes) or "none") + (f" and {more:,} others" if more else ""))
@@ -121,11 +119,10 @@ def draw(findings: Findings, path: Path) -> None:
     durations.set(xlabel="seconds", ylabel="clips", title=f"{sum(findings.durations) / 3600:.2f} hours")
     common = findings.sizes.most_common(12)[::-1]  # the most common at the top
     sizes.barh([f"{width}×{height}" for (width, height), _ in common], [count for _, count in common])
-    sizes.set(
-        xlabel="clips", title=f"{len(findings.sizes):,} sizes" + (", the most common" if len(common) == 12 else "")
-    )
-    different = len(set(findings.words))  # word counts are whole numbers: a bin between two would be empty
-    words.hist(findings.words, bins=max(1, min(40, different)))
+    title = f"{len(findings.sizes):,} sizes" + (", the most common" if len(common) == 12 else "")
+    sizes.set(xlabel="clips", title=title)
+    bins = max(1, min(40, len(set(findings.words))))  # word counts are whole numbers: a bin between two would be empty
+    words.hist(findings.words, bins)
     words.set(xlabel="words a caption", ylabel="captions", title=f"{len(findings.words):,} captions")
     write_whole(path, lambda part: figure.savefig(part, format="png"))
 

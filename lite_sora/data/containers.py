@@ -39,39 +39,26 @@ class ClipError(Exception):
 # ---------------------------------------------------------------- opening and seeking
 
 
-class opened:
+@contextmanager
+def opened(path: Path | str):
     """`with opened(path) as (container, stream)`: a video file and its first video stream, or a ClipError."""
-
-    def __init__(self, path: Path | str):
-        self.path = path
-
-    def __enter__(self):
-        if not Path(self.path).is_file():
-            raise ClipError(self.path, "there is no such file")
-        if Path(self.path).stat().st_size == 0:
-            raise ClipError(self.path, "the file is empty")
-        try:
-            self.container = av.open(f"file:{self.path}", options={"format_whitelist": FORMATS})
-        except (av.FFmpegError, ValueError) as error:
-            raise ClipError(self.path, f"not a video that can be opened, nor a picture ({error})") from None
-        try:
-            stream = self._stream()
-        except ClipError:
-            self.container.close()
-            raise
+    if not Path(path).is_file():
+        raise ClipError(path, "there is no such file")
+    if Path(path).stat().st_size == 0:
+        raise ClipError(path, "the file is empty")
+    try:
+        container = av.open(f"file:{path}", options={"format_whitelist": FORMATS})
+    except (av.FFmpegError, ValueError) as error:
+        raise ClipError(path, f"not a video that can be opened, nor a picture ({error})") from None
+    with container:
+        videos = container.streams.video
+        stream = next((one for one in videos if not one.disposition & Disposition.attached_pic), None)  # no album cover
+        if stream is None:
+            raise ClipError(path, "contains no video")
+        if stream.codec_context is None:
+            raise ClipError(path, "its video is in a codec that FFmpeg cannot decode here")
         stream.codec_context.thread_type = "AUTO" if stream.codec_context.width >= 1280 else "NONE"
-        return self.container, stream
-
-    def _stream(self):
-        for stream in self.container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:  # the cover of an album
-                if stream.codec_context is None:
-                    raise ClipError(self.path, "its video is in a codec that FFmpeg cannot decode here")
-                return stream
-        raise ClipError(self.path, "contains no video")
-
-    def __exit__(self, *_):
-        self.container.close()
+        yield container, stream
 
 
 @contextmanager

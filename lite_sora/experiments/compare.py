@@ -12,12 +12,12 @@ or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it 
 
 import argparse
 import json
-import math
 import os
 import re
 import sys
 import time
 from pathlib import Path
+from statistics import geometric_mean, median
 
 import torch
 from tqdm import tqdm
@@ -61,9 +61,6 @@ PROMPTS = ("a red circle moving right", "a green square moving up")
 
 class CompareError(UserError):
     """A comparison that cannot be made as asked; the message says why."""
-
-
-# ---------------------------------------------------------------- what is compared
 
 
 def parse_variants(text: str) -> dict[str, list[str]]:
@@ -145,10 +142,7 @@ def step_seconds(model: TextToVideo, settings: DenoiserSettings, words: int, tri
         model.zero_grad()
         loss.item()
         seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[tries // 2]
-
-
-# ---------------------------------------------------------------- one run
+    return median(seconds)
 
 
 def same_times(model: TextToVideo) -> torch.Tensor:
@@ -170,7 +164,7 @@ def evaluate(model: TextToVideo, manifest: Path, corner: str, clips: int) -> dic
         "held-out": result["held-out"]["all"]["accuracy"],
         "facts": {fact: result["seen"][fact]["accuracy"] for fact in ("shape", "colour", "motion")},
         "diversity": result["diversity"]["position"],
-        "x0_error": math.exp(sum(math.log(error) for error in errors) / len(errors)),
+        "x0_error": geometric_mean(errors),
         "x0_errors": errors,
     }
 
@@ -215,19 +209,15 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-# ---------------------------------------------------------------- all of them
-
-
 def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     processes = join(options.device)
     path = out / "plan.json"
     if processes.first:
-        plan = make_plan(read_json(path) if path.exists() else None, variants, options)
-        write_json(path, plan)
+        write_json(path, make_plan(read_json(path) if path.exists() else None, variants, options))
     processes.wait()
-    plan = json.loads(path.read_text())
+    plan = read_json(path)
 
     runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
     runs = runs[options.part[0] :: options.part[1]]
@@ -258,26 +248,19 @@ def part(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog="Any other flag goes to every variant, as to train.py."
-    )
-    parser.add_argument(
-        "--variants", default="dit,uvit,sit", help="presets, or preset:flag=value,…; with commas between"
-    )
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each variant")
-    terms = parser.add_mutually_exclusive_group()
+    epilog = "Any other flag goes to every variant, as to train.py."
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=epilog)
+    flag, terms = parser.add_argument, parser.add_mutually_exclusive_group()
+    flag("--variants", default="dit,uvit,sit", help="presets, or preset:flag=value,…; with commas between")
+    flag("--seeds", type=int, default=3, help="runs of each variant")
     terms.add_argument("--steps", type=int, default=400, help="the FLOPs of this many steps of the first variant")
     terms.add_argument("--flops", type=float, help="FLOPs of each run")
     terms.add_argument("--budget", type=seconds, help="seconds of training of each run, like 60s or 5m")
-    parser.add_argument("--points", type=int, default=4, help="points of each curve")
-    parser.add_argument("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/compare"), help="folder; a comparison in it is continued"
-    )
-    parser.add_argument(
-        "--part", type=part, default=(0, 1), help="K/N: every N-th run from the K-th, to start N at once"
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu")
+    flag("--points", type=int, default=4, help="points of each curve")
+    flag("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
+    flag("--out", type=Path, default=Path("runs/compare"), help="folder; a comparison in it is continued")
+    flag("--part", type=part, default=(0, 1), help="K/N: every N-th run from the K-th, to start N at once")
+    flag("--device", help="cuda, mps or cpu")
     options, options.flags = parser.parse_known_args()
     for name in ("seeds", "steps", "points", "clips"):
         if getattr(options, name) < 1:
@@ -286,9 +269,7 @@ def main() -> None:
         variants = parse_variants(options.variants)
         for name, flags in variants.items():
             settings = parse(DenoiserSettings, [*flags, *options.flags], name)
-            model_config(
-                settings, load_autoencoder(settings.autoencoder)
-            )  # what does not fit together is said before anything is trained
+            model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit, before training
             if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
                 raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
         compare(variants, options)

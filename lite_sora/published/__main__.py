@@ -27,22 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lite_sora.published", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=list(KINDS))
-    parser.add_argument("checkpoint", type=Path, help="the published .pt or .pth")
-    parser.add_argument("--out", type=Path, required=True, help="run folder")
-    parser.add_argument(
-        "--vae", help="autoencoder of a model of latents: a folder or hub id of diffusers' (stabilityai/sd-vae-ft-ema)"
-    )
-    parser.add_argument(
-        "--text", help="CLIP of a text-to-image model: a folder or hub id (openai/clip-vit-large-patch14)"
-    )
-    parser.add_argument("--heads", type=int, help="attention heads, for a width that was not published")
-    parser.add_argument(
-        "--convention", choices=CONVENTIONS, help="how the network counts time (default: as the published ones)"
-    )
-    parser.add_argument(
-        "--guidance", type=float, help='default: 1.5; 2 for captions; 1 for a model without a label for "no class"'
-    )
+    flag = parser.add_argument
+    flag("kind", choices=list(KINDS))
+    flag("checkpoint", type=Path, help="the published .pt or .pth")
+    flag("--out", type=Path, required=True, help="run folder")
+    flag("--vae", help="autoencoder of a model of latents: folder or hub id of diffusers' (stabilityai/sd-vae-ft-ema)")
+    flag("--text", help="CLIP of a text-to-image model: a folder or hub id (openai/clip-vit-large-patch14)")
+    flag("--heads", type=int, help="attention heads, for a width that was not published")
+    flag("--convention", choices=CONVENTIONS, help="how the network counts time (default: as the published ones)")
+    flag("--guidance", type=float, help='default: 1.5; 2 for captions; 1 for a model without a label for "no class"')
     options = parser.parse_args()
     try:
         if (options.out / "config.json").exists():
@@ -68,13 +61,12 @@ def make_model(options: argparse.Namespace) -> PublishedTextToVideo:
         what = "pixels: leave out --vae" if vae else f"latents of {network.channels} channels: name their --vae"
         raise OriginalError(f"{options.checkpoint} is a model of {what}")
     if reads_text != bool(options.text):
-        name_it = "captions: name their CLIP, --text openai/clip-vit-large-patch14"
-        what = name_it if reads_text else "classes: leave out --text"
+        captions = "captions: name their CLIP, --text openai/clip-vit-large-patch14"
+        what = captions if reads_text else "classes: leave out --text"
         raise OriginalError(f"{options.checkpoint} is a model of {what}")
     null = kind != "uvit" or bool(vae)  # U-ViTs in pixel space were trained without
-    guidance = options.guidance
-    if guidance is None:
-        guidance = 2.0 if reads_text else 1.5 if null else 1.0
+    usual = 2.0 if reads_text else 1.5 if null else 1.0
+    guidance = usual if options.guidance is None else options.guidance
     if guidance != 1 and not null:
         raise OriginalError(f'{options.checkpoint} has no label for "no class", so --guidance must be 1')
     convention = options.convention or convention_of(kind, network, bool(vae))

@@ -13,7 +13,6 @@ from lite_sora.denoisers.dit import DenoiserConfig, DiTBlock
 from lite_sora.layers.attention import make_norm
 from lite_sora.layers.blocks import TimeEmbedding
 from lite_sora.layers.patches import modulate, patchify, unpatchify
-from lite_sora.published.positions import look_up
 from lite_sora.published.state_dicts import TRANSFORMER, channels_first, count, fill, heads_of, take
 
 HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}  # by width: table 1 of 2212.09748; SiT has the same
@@ -60,14 +59,25 @@ class PublishedDiT(nn.Module):
         if x.dim() == 4:  # an image is a video of one frame
             return self(x[:, :, None], t, labels)[:, :, 0]
         config, size = self.config, x.shape[2:]
-        h = self.embed(patchify(x, config.patch))  # (B, N, D)
-        grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
-        h = h + look_up(self.positions, grid)
+        h = self.embed(patchify(x, config.patch)) + look_up(self.positions, size, config.patch)  # (B, N, D)
         condition = self.embed_time(t) + self.embed_class(labels)  # (B, D)
         for block in self.blocks:
             h = block(h, condition, mask=None, rotation=None)
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)  # each (B, 1, D)
         return unpatchify(self.out(modulate(self.norm(h), shift, scale)), config.patch, size)
+
+
+def look_up(table: Tensor, size: tuple[int, int, int], patch: tuple[int, int, int]) -> Tensor:
+    """Positions (N, D) of the patches of a video (T, H, W), from a table (frames, rows, columns, D) of patches, of at
+    least as many frames. Raises ValueError for another height or width, or more frames."""
+    frames, rows, columns = (n // p for n, p in zip(size, patch, strict=True))
+    if frames > len(table) or (rows, columns) != table.shape[1:3]:
+        known = " × ".join(map(str, table.shape[:3]))
+        raise ValueError(
+            f"this model has positions for {known} patches (time, height, width), "
+            f"not for {frames} × {rows} × {columns}; give it a video of that size"
+        )
+    return table[:frames].flatten(0, 2)
 
 
 def convert(state: dict[str, Tensor], heads: int | None, variance: bool) -> PublishedDiT:
@@ -85,7 +95,7 @@ def convert(state: dict[str, Tensor], heads: int | None, variance: bool) -> Publ
         width=width,
         depth=count(state, "blocks."),
         heads=heads_of(width, HEADS, heads),
-        classes=state["y_embedder.embedding_table.weight"].shape[0],
+        classes=len(state["y_embedder.embedding_table.weight"]),
         positions=(1, side, side),
     )
     layers = {

@@ -1,17 +1,18 @@
 """From an image model to a video model: the same weights, such that at first each frame is drawn as an image."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
 from lite_sora.published.dit import PublishedDiT
 from lite_sora.published.uvit import PublishedUViT
 
+Published = TypeVar("Published", PublishedDiT, PublishedUViT)
+
 
 @torch.no_grad()
-def inflate(
-    module: PublishedDiT | PublishedUViT, frames: int = 16, patch_frames: int = 1
-) -> PublishedDiT | PublishedUViT:
+def inflate(module: Published, frames: int = 16, patch_frames: int = 1) -> Published:
     """A video model of patches of `patch_frames` frames, for up to `frames` frames, from an image model (of patches of
     one frame). At first a video of one frame, repeated, gives that frame's image output, repeated.
 
@@ -22,17 +23,14 @@ def inflate(
     """
     config = module.config
     if config.patch[0] != 1 or config.positions[0] != 1:
-        raise ValueError(
-            "only an image model can be inflated: patches of one frame, positions for one frame; "
-            f"this one has patch {config.patch}, positions {config.positions}"
-        )
+        what = f"patches of one frame, positions for one frame; this one has patch {config.patch}"
+        raise ValueError(f"only an image model can be inflated: {what}, positions {config.positions}")
     if frames % patch_frames:
         raise ValueError(f"{frames} frames do not divide into patches of {patch_frames}")
-    config = replace(
-        config, patch=(patch_frames, *config.patch[1:]), positions=(frames // patch_frames, *config.positions[1:])
-    )
+    positions = (frames // patch_frames, *config.positions[1:])
+    config = replace(config, patch=(patch_frames, *config.patch[1:]), positions=positions)
     if isinstance(module, PublishedUViT):
-        config = replace(config, balance_frames=True)
+        config.balance_frames = True
     video = type(module)(config)
     state = module.state_dict()
     size = config.patch[1] * config.patch[2]

@@ -16,10 +16,9 @@ from lite_sora.autoencoders.pretrained import PretrainedAutoencoder
 from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig
-from lite_sora.published.classes import ClassLabels
-from lite_sora.published.clip import ClipTokens
 from lite_sora.published.conventions import CONVENTIONS, first_time, speaking
 from lite_sora.published.dit import PublishedDiT, PublishedDiTConfig
+from lite_sora.published.prompts import ClassLabels, ClipTokens
 from lite_sora.published.uvit import PublishedUViT, PublishedUViTConfig
 from lite_sora.storage.runs import CheckpointError, described_by, inside, load_weights, open_run
 

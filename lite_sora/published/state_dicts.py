@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_sora.errors import UserError
+from lite_sora.storage.hub import first_line
 
 TRANSFORMER = {  # our layers of a transformer block, and timm's, which DiT, SiT and U-ViT share
     "attention.qkv": "attn.qkv",
@@ -28,7 +29,7 @@ def read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise OriginalError(f"{path}: there is no such file") from None
     except Exception as error:  # a strange file can cause any
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error) or type(error).__name__
         raise OriginalError(
             f"{path} contains more than tensors, or is not a file of torch.save ({reason}); where you trust it, save "
             "its state dict alone: torch.save(checkpoint['ema'], path)"
@@ -65,9 +66,8 @@ def count(state: dict[str, Tensor], prefix: str) -> int:
 def heads_of(width: int, known: dict[int, int], heads: int | None) -> int:
     """The number of attention heads, which no shape tells: as given, or that of the published width."""
     if heads is None and width not in known:
-        raise OriginalError(
-            f"width {width} is not one of the published ones ({', '.join(map(str, known))}); say how many heads it has"
-        )
+        widths = ", ".join(map(str, known))
+        raise OriginalError(f"width {width} is not one of the published ones ({widths}); say how many heads it has")
     return heads or known[width]
 
 

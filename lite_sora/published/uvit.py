@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lite_sora.denoisers.uvit import LongSkipBlocks, UViTConfig
 from lite_sora.layers.patches import patchify, sincos, unpatchify
-from lite_sora.published.positions import look_up
+from lite_sora.published.dit import look_up
 from lite_sora.published.state_dicts import TRANSFORMER, channels_first, count, fill, heads_of, take
 
 HEADS = {512: 8, 768: 12, 1024: 16, 1152: 16}  # by width: table 1 of 2209.12152
@@ -71,15 +71,13 @@ class PublishedUViT(LongSkipBlocks):
         if x.dim() == 4:  # an image is a video of one frame
             return self(x[:, :, None], t, condition)[:, :, 0]
         config, size = self.config, x.shape[2:]
-        h = self.embed(patchify(x, config.patch))  # (B, N, D)
+        h = self.embed(patchify(x, config.patch)) + look_up(self.positions, size, config.patch)  # (B, N, D)
         patches = h.shape[1]
-        grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
-        h = h + look_up(self.positions, grid)
         h = torch.cat([h, self.other_tokens(t, condition) + self.kinds], dim=1)  # (B, N + 1 + L, D)
         mask = None
-        if config.balance_frames:  # log T' more on a score is T' times the weight
+        if config.balance_frames:  # log n more on a score is n times the weight
             mask = h.new_zeros(h.shape[:2])
-            mask[:, patches:] = math.log(grid[0])
+            mask[:, patches:] = math.log(size[0] // config.patch[0])
         h = super().forward(h, mask, rotation=None)
         video = unpatchify(self.out(self.norm(h[:, :patches])), config.patch, size)
         return self.convolution(video) if config.convolution else video

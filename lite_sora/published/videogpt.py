@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-from lite_sora.published.state_dicts import OriginalError, converting, without_prefix
+from lite_sora.published.state_dicts import OriginalError, converting, count, without_prefix
 
 
 def from_original(
@@ -23,18 +23,11 @@ def from_original(
 
 
 def _videogpt(state: dict[str, Tensor], downsample: tuple[int, int, int]) -> VQAutoencoder:
-    code_width, channels = state["pre_vq_conv.conv.weight"].shape[:2]
-    blocks = len({name.split(".")[2] for name in state if name.startswith("encoder.res_stack.") and ".block." in name})
-    halvings = len({name.split(".")[2] for name in state if name.startswith("encoder.convs.")})
+    channels, (codes, code_width) = state["pre_vq_conv.conv.weight"].shape[1], state["codebook.embeddings"].shape
+    blocks = count(state, "encoder.res_stack.") - 1  # after the blocks there is a norm
+    halvings = count(state, "encoder.convs.")
     try:
-        config = VQConfig(
-            downsample=downsample,
-            channels=channels,
-            blocks=blocks,
-            codes=len(state["codebook.embeddings"]),
-            code_width=code_width,
-            amplitude=0.5,
-        )
+        config = VQConfig(downsample, channels, blocks, codes=codes, code_width=code_width, amplitude=0.5)
     except ValueError as error:
         raise OriginalError(str(error)) from None
     if len(config.strides) != halvings:
@@ -51,9 +44,8 @@ def _videogpt(state: dict[str, Tensor], downsample: tuple[int, int, int]) -> VQA
     }
     names = {f"encoder.convs.{i}.conv": f"encoder.{2 * i}" for i in range(halvings)}
     names |= {"encoder.conv_last.conv": f"encoder.{2 * halvings}", "pre_vq_conv.conv": f"encoder.{2 * halvings + 2}"}
-    names |= {"post_vq_conv.conv": "decoder.0"} | {
-        f"decoder.convts.{i}.convt": f"decoder.{2 + 2 * i}" for i in range(halvings)
-    }
+    names |= {f"decoder.convts.{i}.convt": f"decoder.{2 + 2 * i}" for i in range(halvings)}
+    names["post_vq_conv.conv"] = "decoder.0"
     for theirs, name in {"encoder": f"encoder.{2 * halvings + 1}", "decoder": "decoder.1"}.items():
         for i in range(blocks):
             block, inner = f"{theirs}.res_stack.{i}.block", f"{name}.{i}.inner"
@@ -62,9 +54,8 @@ def _videogpt(state: dict[str, Tensor], downsample: tuple[int, int, int]) -> VQA
             for axis, letter in enumerate("wht"):
                 attention = f"{block}.8.attn_{letter}"
                 names[f"{attention}.fc"] = f"{inner}.8.axes.{axis}.out"
-                ours[f"{inner}.8.axes.{axis}.qkv.weight"] = torch.cat(
-                    [state.pop(f"{attention}.w_{part}s.weight") for part in "qkv"]
-                )
+                parts = [state.pop(f"{attention}.w_{part}s.weight") for part in "qkv"]
+                ours[f"{inner}.8.axes.{axis}.qkv.weight"] = torch.cat(parts)
         names[f"{theirs}.res_stack.{blocks}"] = f"{name}.{blocks}"
     for full_name, value in state.items():
         theirs, part = full_name.rsplit(".", 1)

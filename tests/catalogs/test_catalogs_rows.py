@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from lite_sora.catalogs import internvid, rows, shot2story, webvid
+from lite_sora.catalogs import rows, shot2story, tables
 from lite_sora.catalogs.convert import Source, Used, convert
 from lite_sora.catalogs.rows import csv_rows, json_rows, jsonl_rows
 from lite_sora.catalogs.values import (
     CatalogError,
     Unusable,
+    find_video,
     literal_list,
     seconds,
     split_name,
     split_of_file,
     youtube_id,
 )
-from lite_sora.catalogs.videos import find_video
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def shot2story_file(path: Path, count: int) -> Path:
 
 @pytest.mark.parametrize(
     "write, read",
-    [(webvid_file, webvid.read), (internvid_file, internvid.read), (shot2story_file, shot2story.read)],
+    [(webvid_file, tables.webvid), (internvid_file, tables.internvid), (shot2story_file, shot2story.read)],
     ids=["csv", "jsonl", "json"],
 )
 def test_memory_does_not_grow_with_the_file(write, read, tmp_path, monkeypatch):

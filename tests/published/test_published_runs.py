@@ -18,8 +18,8 @@ from lite_sora.load import load_model, makes_videos
 from lite_sora.pipeline import TextToVideo
 from lite_sora.published import OriginalError, from_original
 from lite_sora.published.__main__ import main
-from lite_sora.published.clip import ClipTokens
 from lite_sora.published.pipeline import PublishedConfig, PublishedTextToVideo, text_of
+from lite_sora.published.prompts import ClipTokens
 from lite_sora.published.state_dicts import read
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.pretrained import TextError
