@@ -2,8 +2,7 @@
 
 It is a ResNet of causal convolutions, without attention (after MAGVIT-v2 2310.05737 and CogVideoX 2408.06072). 1 + k t
 frames become 1 + k latent frames. The first frame is encoded on its own, so an image is a video of one frame. Every
-layer is local, so long videos are processed in chunks of time, exactly, and large ones in overlapping tiles, which are
-blended. Working memory grows with neither (`streaming.py`).
+layer is local, so long and large videos are processed in pieces (`streaming.py`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders.layers import CausalConv3d, CausalUpsample, ChannelNorm, Memory, ResNetBlock, fold, unfold
 from lite_sora.autoencoders.shapes import AutoencoderOutput, causal_latent_shape, check_downsample, strides
-from lite_sora.autoencoders.streaming import chunks, in_tiles, stream
+from lite_sora.autoencoders.streaming import chunks, in_tiles
 
 
 @dataclass
@@ -124,13 +123,16 @@ class KLAutoencoder(nn.Module):
     def encode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pieces of a video (B, 3, T, H, W) in [-1, 1] → pieces of its latents. The first piece has 1 + k t frames, the
         others k t. Memory depends only on the largest piece."""
-        for moments in stream(self.encoder, pieces):
-            yield (moments.chunk(2, dim=1)[0] - self.shift) * self.scale
+        memory: Memory = {}
+        for piece in pieces:
+            yield (self.encoder(piece, memory).chunk(2, dim=1)[0] - self.shift) * self.scale
 
     @torch.no_grad()
     def decode_stream(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         """Pieces of latents, of any number of frames, → pieces of the video."""
-        yield from stream(self.decoder, (piece / self.scale + self.shift for piece in pieces))
+        memory: Memory = {}
+        for piece in pieces:
+            yield self.decoder(piece / self.scale + self.shift, memory)
 
     def encode(self, video: Tensor) -> Tensor:
         """video (B, 3, 1 + k t, H, W) in [-1, 1] → latents (B, C, 1 + k, H', W'), the means of their distributions."""

@@ -91,12 +91,8 @@ def psnr(video: Tensor, other: Tensor) -> Tensor:
     return 10 * torch.log10(4 / l2(video.clamp(-1, 1), other.clamp(-1, 1)).clamp(min=1e-10))
 
 
-# ---------------------------------------------------------------- adversarial losses
-
-
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's hinge loss (1705.02894): it wants logits of real videos above 1, of reconstructions below
-    -1."""
+    """The discriminator's hinge loss (1705.02894): logits of real videos above 1, of reconstructions below -1."""
     return (F.relu(1 - real).flatten(1).mean(1) + F.relu(1 + fake).flatten(1).mean(1)) / 2
 
 

@@ -72,8 +72,7 @@ class EMACodebook(nn.Module):
 
 
 def check_levels(levels: list[int]) -> None:
-    """Raises ValueError for levels that FSQ cannot have. Two in a channel are too few: the shift of an even channel is
-    atanh(0.5 / half), and half is just below 0.5 there, so the shift would be NaN."""
+    """Raises ValueError for levels that FSQ cannot have. With two in a channel the shift atanh(0.5 / half) is NaN."""
     if not levels or min(levels) < 3:
         raise ValueError(f"FSQ needs at least 3 levels in each channel, not {' '.join(map(str, levels)) or 'none'}")
 
@@ -115,6 +114,5 @@ class FSQ(nn.Module):
 
 def perplexity(codes: Tensor, of: int) -> float:
     """How many codes are in use: e to the entropy of their frequencies, from 1 (collapsed) to `of` (uniform)."""
-    frequencies = torch.bincount(codes.flatten(), minlength=of).cpu().double()
-    frequencies = frequencies / frequencies.sum()
-    return float(torch.special.entr(frequencies).sum().exp())
+    counts = torch.bincount(codes.flatten(), minlength=of).cpu().double()
+    return float(torch.special.entr(counts / counts.sum()).sum().exp())

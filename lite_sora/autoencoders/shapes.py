@@ -6,8 +6,6 @@ from torch import Tensor
 
 
 class AutoencoderOutput(NamedTuple):
-    """The output in training."""
-
     reconstruction: Tensor  # (B, 3, T, H, W)
     penalty: Tensor  # (B,): the KL divergence, or the commitment to codes
     latents: Tensor  # (B, C, T', H', W'), before noise is added, or before quantisation

@@ -1,23 +1,13 @@
 """Long and large videos in bounded memory: chunks of time, exactly, and tiles of space, blended.
 
-Chunks: causal layers carry what they need from one to the next (`layers.py`), so the result equals that of the whole
-video at once. Tiles: a network sees nothing beyond a tile's edge, so it errs a little there. Tiles therefore overlap,
-and each one's weight falls towards its edges.
+Chunks: causal layers carry what they need from one to the next (`layers.py`). Tiles: a network sees nothing beyond a
+tile's edge, so it errs a little there. Tiles therefore overlap, and each one's weight falls towards its edges.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-
-from lite_sora.autoencoders.layers import Memory
-
-
-def stream(network: Callable[[Tensor, Memory], Tensor], pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Applies a causal network to the pieces (B, C, T, H, W) of a video, in order; yields the pieces of its output."""
-    memory: Memory = {}
-    for piece in pieces:
-        yield network(piece, memory)
 
 
 def chunks(h: Tensor, size: int) -> Iterator[Tensor]:
@@ -35,11 +25,8 @@ def in_tiles(
     read: tuple[int, int],
     write: tuple[int, int],
 ) -> Tensor:
-    """network(h) for h (B, C, T, H, W), tile by tile.
-
-    tile and overlap are counted in cells. A cell is `read` (height, width) positions of h and `write` positions of the
-    output.
-    """
+    """network(h) for h (B, C, T, H, W), tile by tile. tile and overlap are counted in cells: `read` (height, width)
+    positions of h, and `write` positions of the output."""
     rows, columns = h.shape[3] // read[0], h.shape[4] // read[1]
     if rows <= tile and columns <= tile:
         return network(h)

@@ -76,9 +76,8 @@ class SameConvTranspose3d(nn.ConvTranspose3d):
         super().__init__(channels, outputs, 4, stride)
 
     def forward(self, h: Tensor) -> Tensor:
-        size = [n * step for n, step in zip(h.shape[2:], self.stride, strict=True)]
-        h = super().forward(h)
-        return h[:, :, 1 : 1 + size[0], 1 : 1 + size[1], 1 : 1 + size[2]]
+        t, height, width = (1 + n * step for n, step in zip(h.shape[2:], self.stride, strict=True))
+        return super().forward(h)[:, :, 1:t, 1:height, 1:width]
 
 
 class AxisAttention(nn.Module):
@@ -150,10 +149,8 @@ class VQAutoencoder(nn.Module):
         self.encoder = nn.Sequential(
             *down, SameConv3d(width, width, 3), attention_blocks(config), nn.Conv3d(width, config.latent_channels, 1)
         )
-        if config.quantizer == "ema":
-            self.quantizer = EMACodebook(config.codes, config.code_width)
-        else:
-            self.quantizer = FSQ(config.levels)
+        ema = config.quantizer == "ema"
+        self.quantizer = EMACodebook(config.codes, config.code_width) if ema else FSQ(config.levels)
         self.decoder = nn.Sequential(nn.Conv3d(config.latent_channels, width, 1), attention_blocks(config), *up)
         self.register_buffer("shift", torch.zeros(config.latent_channels, 1, 1, 1))  # each channel's mean
         self.register_buffer("scale", torch.ones(()))  # 1 / the standard deviation over all channels

@@ -5,18 +5,18 @@ import sys
 from pathlib import Path
 
 from lite_sora import catalogs
-from lite_sora.catalogs import data_juicer, folder, msrvtt, panda70m, shot2story, tables, videoinstruct
+from lite_sora.catalogs import captions, clips, data_juicer, folder, tables
 from lite_sora.catalogs.convert import Source, check_inputs, convert
 from lite_sora.catalogs.values import CatalogError
 from lite_sora.data.clip import ManifestError
 from lite_sora.storage.files import FolderError, make_folder
 
 READERS = {  # of one annotation file or folder, with the command's flags
-    "videoinstruct-100k": lambda path, flags: videoinstruct.read(path, flags.all_questions, flags.split),
-    "panda-70m": lambda path, flags: panda70m.read(path, flags.split),
+    "videoinstruct-100k": lambda path, flags: captions.videoinstruct(path, flags.all_questions, flags.split),
+    "panda-70m": lambda path, flags: clips.panda70m(path, flags.split),
     "youku-mplug": lambda path, flags: tables.youku(path, flags.split),
-    "msr-vtt": lambda path, flags: msrvtt.read(path, flags.files == "sources", flags.split),
-    "shot2story": lambda path, flags: shot2story.read(path, flags.parts, flags.videos, flags.split),
+    "msr-vtt": lambda path, flags: captions.msrvtt(path, flags.files == "sources", flags.split),
+    "shot2story": lambda path, flags: clips.shot2story(path, flags.parts, flags.videos, flags.split),
     "internvid": lambda path, flags: tables.internvid(path, flags.files == "clips", flags.split),
     "webvid-10m": lambda path, flags: tables.webvid(path, flags.split),
     "folder": lambda path, flags: folder.read(path, flags.out.parent, flags.language, flags.split),
@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--language", help="of the captions, as in en, zh (folder, data-juicer, lite-sora)")
     parser.add_argument("--all-questions", action="store_true", help="videoinstruct-100k: every answer is a caption")
     parser.add_argument("--files", choices=["clips", "sources"], help="msr-vtt, internvid: what the videos on disk are")
-    parser.add_argument("--parts", choices=shot2story.PARTS, help="shot2story: whole clips, shots, or both (default)")
+    parser.add_argument("--parts", choices=clips.PARTS, help="shot2story: whole clips, shots, or both (default)")
     options = parser.parse_args()
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")

@@ -82,8 +82,8 @@ def _stats(row: dict, index: int, count: int) -> dict:
 
 
 def write(manifest: Path, out: Path) -> tuple[int, int]:
-    """Writes a manifest as Data-Juicer's JSONL. Returns the number of samples, and of those that are windows (start,
-    end) of a longer file, which Data-Juicer would see whole. The file appears whole or not at all."""
+    """Writes a manifest as Data-Juicer's JSONL, whole or not at all. Returns the number of samples, and of those that
+    are windows (start, end) of a longer file, which Data-Juicer would see whole."""
     samples = windows = 0
     prefix = os.path.relpath(manifest.parent.resolve(), out.parent.resolve())
 

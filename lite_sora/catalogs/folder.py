@@ -27,12 +27,12 @@ def read_folder(path: Path, language: str | None, split: str | None) -> Iterator
     def clip(video: Path) -> Iterator[Clip]:
         name = video.relative_to(path)
         texts = {}
-        for kind in ("txt", "json"):
-            file = video.with_suffix(f".{kind}")
+        for suffix in (".txt", ".json"):
+            file = video.with_suffix(suffix)
+            if file.is_file() and file.stat().st_size > LONGEST_TEXT:
+                raise Unusable(f"a {suffix} that is too long", name)
             if file.is_file():
-                if file.stat().st_size > LONGEST_TEXT:
-                    raise Unusable(f"a .{kind} that is too long", name)
-                texts[kind] = file.read_bytes()
+                texts[suffix[1:]] = file.read_bytes()
         yield described(name.with_suffix("").as_posix(), name.as_posix(), texts, language, split)
 
     return entries(((str(video.relative_to(path)), video) for video in walk(path, SUFFIXES)), clip)
@@ -43,12 +43,9 @@ def described(name: str, video: str, texts: dict[str, bytes], language: str | No
     "text"), "captions", "start", "end", "language", "split" and "source". The .txt's caption comes first."""
     if not texts:
         raise Unusable("neither a .txt nor a .json next to the video", video)
-    row, captions = {}, []
     try:
-        if "json" in texts:
-            row = json.loads(texts["json"])
-        if "txt" in texts:
-            captions.append(" ".join(texts["txt"].decode("utf-8-sig").split()))
+        row = json.loads(texts.get("json", b"{}"))
+        captions = [" ".join(texts.get("txt", b"").decode("utf-8-sig").split())]
     except (ValueError, RecursionError) as error:
         raise Unusable("a .txt or .json that cannot be read", f"{video}: {error}") from None
     if not isinstance(row, dict):
@@ -57,9 +54,6 @@ def described(name: str, video: str, texts: dict[str, bytes], language: str | No
     captions += [row.get("caption"), row.get("text"), *(more if isinstance(more, list) else [])]
     captions = [caption for caption in captions if isinstance(caption, str)]
     return Clip(name, video, "", captions, *window_and_names(row, language, split))
-
-
-# ---------------------------------------------------------------- shards
 
 
 def read_shard(path: Path, home: Path, language: str | None, split: str | None) -> Iterator[Entry]:

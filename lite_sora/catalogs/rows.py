@@ -53,11 +53,11 @@ def progress(path: Path):
 
 
 def csv_header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        try:
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             return next(csv.reader(file), [])
-        except csv.Error as error:
-            raise CatalogError(f"{path}: not a CSV file ({error})") from None
+    except csv.Error as error:
+        raise CatalogError(f"{path}: not a CSV file ({error})") from None
 
 
 def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[str, dict | Unusable]]:
@@ -90,9 +90,7 @@ def csv_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[str, dict | Un
 def jsonl_rows(path: Path) -> Iterator[tuple[str, dict | Unusable]]:
     """The objects of a JSONL file."""
     with path.open("rb") as file, progress(path) as at:
-        number = 0
-        while line := file.readline(LONGEST_FIELD):
-            number += 1
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_FIELD), b""), 1):
             where = f"{path.name}, line {number}"
             at(file.tell())
             if len(line) == LONGEST_FIELD and not line.endswith(b"\n"):
@@ -102,9 +100,8 @@ def jsonl_rows(path: Path) -> Iterator[tuple[str, dict | Unusable]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                yield where, Unusable("not JSON", line[:1000].decode(errors="replace"))
-                continue
-            yield where, row if isinstance(row, dict) else Unusable("not a JSON object", repr(row)[:1000])
+                row = Unusable("not JSON", line[:1000].decode(errors="replace"))
+            yield where, row if isinstance(row, (dict, Unusable)) else Unusable("not a JSON object", repr(row)[:1000])
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, dict]]:

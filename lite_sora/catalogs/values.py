@@ -123,8 +123,6 @@ def digest(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(errors="replace"), digest_size=6).hexdigest()
 
 
-# ---------------------------------------------------------------- paths
-
 SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".flv", ".m4v")  # the likeliest first
 
 

@@ -39,10 +39,8 @@ class Findings:
 
 
 def check(manifest: Path | str, allow_outside: bool = False) -> Findings:
-    """Reads a manifest row by row; of each row only its id, its source and a few numbers are kept.
-
-    A clip without a "source" counts as cut from its video. Raises ManifestError if there is no such manifest.
-    """
+    """Reads a manifest row by row; of each row only its id, its source and a few numbers are kept. A clip without a
+    "source" counts as cut from its video. Raises ManifestError if there is no such manifest."""
     manifest, findings = Path(manifest), Findings()
     first_line: dict[str, int] = {}  # of each id
     split_of: dict[str, tuple[int, str | None]] = {}  # source: the line and the split that it was first in

@@ -36,9 +36,6 @@ class ClipError(Exception):
         self.path, self.reason = str(path), reason
 
 
-# ---------------------------------------------------------------- opening and seeking
-
-
 @contextmanager
 def opened(path: Path | str):
     """`with opened(path) as (container, stream)`: a video file and its first video stream, or a ClipError."""
@@ -99,9 +96,6 @@ def _frames_from(time: float, container, stream, path):
         if not quick or shown.time - origin >= time - NEAR:  # else a frame that was left out may be the one
             return chain([shown, *following], frames)
     return None
-
-
-# ---------------------------------------------------------------- frames and their times
 
 
 def decoded(container, stream, path, delay: int | None = None, needed_before: float = 0):
@@ -190,9 +184,6 @@ def duration_of(container, stream) -> float:
     return ends.get(stream.index, 0) - start_of(stream)
 
 
-# ---------------------------------------------------------------- how a frame is shown
-
-
 def quarter_turns(frame) -> int:
     """Quarter turns anticlockwise that make a frame upright, by a phone's rotation or a photo's EXIF."""
     return (round(frame.rotation) // 90) % 4
@@ -219,9 +210,6 @@ def shown_size(frame, stream) -> tuple[float, float]:
 
 def _is_picture(container) -> bool:
     return container.format.name.endswith("_pipe")
-
-
-# ---------------------------------------------------------------- packets
 
 
 @dataclass(frozen=True)

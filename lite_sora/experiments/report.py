@@ -41,17 +41,16 @@ def write_report(out: Path, plan: dict) -> None:
         cells |= {"PFLOPs": f"{row['steps'] * row['flops'] / 1e15:.4f}", "seconds": f"{seconds:.0f}"}
         cells |= {heading: spread([run[key] for run in runs], form) for heading, (key, form) in COLUMNS.items()}
         rows.append(cells)
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines = ["Sorted by the error of the clean video; ± is the standard deviation over seeds.", ""]
+    lines += ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in rows]
-    text = "\n".join(["Sorted by the error of the clean video; ± is the standard deviation over seeds.", "", *lines])
-    text += "\n\n![curves](curves.png)\n![samples](samples.png)\n"
+    text = "\n".join([*lines, "", "![curves](curves.png)", "![samples](samples.png)", ""])
     write_whole(out / "README.md", lambda path: path.write_text(text))
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(["variant", "seed", *COLUMNS])
-    for name, runs in results.items():
-        for run in runs:
-            writer.writerow([name, run["seed"], *(run[key] for key, _ in COLUMNS.values())])
+    for run in (run for runs in results.values() for run in runs):
+        writer.writerow([run["variant"], run["seed"], *(run[key] for key, _ in COLUMNS.values())])
     write_whole(out / "results.csv", lambda path: path.write_text(table.getvalue()))
     plot(out / "curves.png", results)
     sample_sheet(results).save(out / "samples.png")
@@ -126,9 +125,9 @@ def sample_sheet(results: dict[str, list[dict]]) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     for y, (name, row) in enumerate(zip(names, rows, strict=True)):
         x = left
-        label = textwrap.fill(name.replace(",", ", "), 36)
-        pen.text((gap, y * (height + gap) + height // 2), label, fill="black", font_size=13)
+        label, top = textwrap.fill(name.replace(",", ", "), 36), y * (height + gap)
+        pen.text((gap, top + height // 2), label, fill="black", font_size=13)
         for picture in row:
-            sheet.paste(picture, (x, y * (height + gap)))
+            sheet.paste(picture, (x, top))
             x += picture.width + gap
     return sheet

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lite_sora.published import dit, uvit
 from lite_sora.published.dit import PublishedDiT
-from lite_sora.published.state_dicts import OriginalError, converting, without_prefix
+from lite_sora.published.state_dicts import OriginalError, converting
 from lite_sora.published.uvit import PublishedUViT
 
 KINDS = {"dit": "DiT", "sit": "SiT", "uvit": "U-ViT"}
@@ -23,6 +23,5 @@ def from_original(kind: str, state_dict: dict[str, Tensor], heads: int | None = 
     """
     if kind not in KINDS:
         raise OriginalError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
-    with converting(f"a published {KINDS[kind]}"):
-        state = without_prefix(state_dict)
+    with converting(state_dict, f"a published {KINDS[kind]}") as state:
         return uvit.convert(state, heads) if kind == "uvit" else dit.convert(state, heads, variance=kind == "dit")

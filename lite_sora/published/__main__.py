@@ -53,10 +53,8 @@ def make_model(options: argparse.Namespace) -> PublishedTextToVideo:
     network, kind, vae = module.config, options.kind, options.vae
     reads_text = not network.classes and network.text_width > 0
     if not network.classes and not reads_text:
-        raise OriginalError(
-            f"{options.checkpoint} is unconditional, so it takes no prompt, and generate.py needs one; "
-            "lite_sora.published.from_original loads it as a module"
-        )
+        hint = "generate.py needs one; lite_sora.published.from_original loads it as a module"
+        raise OriginalError(f"{options.checkpoint} is unconditional, so it takes no prompt, and {hint}")
     if (network.channels == 3) == bool(vae):
         what = "pixels: leave out --vae" if vae else f"latents of {network.channels} channels: name their --vae"
         raise OriginalError(f"{options.checkpoint} is a model of {what}")

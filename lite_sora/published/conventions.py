@@ -25,7 +25,6 @@ CONVENTIONS = ("ddpm", "latent-diffusion", "vp", "sit")
 
 def speaking(convention: str, network: Network, path: ProbabilityPath) -> Network:
     """A published network as an objective's: (x_t (B, C, ...) on our path, t (B,) in [0, 1]) → output (B, C, ...).
-
     The output is the noise, or for "sit" the velocity. Channels after the first C, such as DiT's variance, are dropped.
     Raises ValueError for "sit" on a path other than linear.
     """
@@ -47,10 +46,7 @@ def first_time(convention: str, path: ProbabilityPath) -> float:
 
     Latent diffusion's last level still has signal: a log-SNR of -5.36, which the path "vp" has at t = 0.73. Nearer to
     noise the network can only be evaluated at its last level, and the clean video found from its output is too large.
-    A grid that starts at the last level, as the original samplers do, is
-
-        times = first_time(convention, path) * GRIDS[grid](steps, path, shift)
-
+    A grid from there, like the original samplers', is `first_time(convention, path) * GRIDS[grid](steps, path, shift)`.
     The sampler's first x is N(0, 1), as in the originals: the size of x_t there on a path that preserves variance.
     """
     if convention == "sit":
@@ -61,10 +57,8 @@ def first_time(convention: str, path: ProbabilityPath) -> float:
 
 
 def network_time(convention: str, log_snr: Tensor) -> Tensor:
-    """The network's t (B,) at a log-SNR (B,). Between two of its steps it is a fraction; beyond the last, the last.
-
-    It is computed on the CPU in float64, which not every device has, and returned like log_snr.
-    """
+    """The network's t (B,) at a log-SNR (B,). Between two of its steps it is a fraction; beyond the last, the last. It
+    is computed on the CPU in float64, which not every device has, and returned like log_snr."""
     if convention == "vp":
         return 999 * PATHS["vp"].time_at(log_snr)
     known, wanted = discrete_log_snr(convention), log_snr.cpu().double()  # (1000,), falling, and (B,)

@@ -73,9 +73,8 @@ class PublishedTextToVideo(TextToVideo):
             gone = set(FORMER) - network_config.__dataclass_fields__.keys()
             parts = {name: value for name, value in config.denoiser_config.items() if name not in gone}
             denoiser = network(network_config(**parts))
-            text = text_of(denoiser, config)
             autoencoder = load_autoencoder(inside(folder, config.autoencoder))
-            model = cls(config, text, denoiser, autoencoder)
+            model = cls(config, text_of(denoiser, config), denoiser, autoencoder)
         load_weights(model, folder)
         return model.to(device).eval()
 

@@ -41,21 +41,17 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def converting(what: str):
-    """A state dict that does not fit raises OriginalError. what: its name in messages, such as "a published DiT"."""
+def converting(state_dict: dict[str, Tensor], what: str):
+    """`with converting(…) as state`: a copy, without the "module." that DistributedDataParallel puts before each name.
+    One that does not fit raises OriginalError. what: its name in messages, such as "a published DiT"."""
     try:
-        yield
+        yield {name.removeprefix("module."): value for name, value in state_dict.items()}
     except OriginalError:
         raise
     except KeyError as error:
         raise OriginalError(f"not {what}: tensor {error} is missing") from None
     except (RuntimeError, ValueError, IndexError) as error:  # load_state_dict raises RuntimeError
         raise OriginalError(f"not {what}: {error}") from None
-
-
-def without_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A copy, without the "module." that DistributedDataParallel puts before each name."""
-    return {name.removeprefix("module."): value for name, value in state_dict.items()}
 
 
 def count(state: dict[str, Tensor], prefix: str) -> int:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lite_sora.autoencoders.vq import VQAutoencoder, VQConfig
-from lite_sora.published.state_dicts import OriginalError, converting, count, without_prefix
+from lite_sora.published.state_dicts import OriginalError, converting, count
 
 
 def from_original(
@@ -18,8 +18,8 @@ def from_original(
     """
     if kind != "videogpt":
         raise OriginalError(f"kind {kind!r} is not one of videogpt")
-    with converting("a published VideoGPT VQ-VAE"):
-        return _videogpt(without_prefix(state_dict), downsample).eval()
+    with converting(state_dict, "a published VideoGPT VQ-VAE") as state:
+        return _videogpt(state, downsample).eval()
 
 
 def _videogpt(state: dict[str, Tensor], downsample: tuple[int, int, int]) -> VQAutoencoder:

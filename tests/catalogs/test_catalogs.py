@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from lite_sora.catalogs import __main__ as command
-from lite_sora.catalogs.videoinstruct import ABOUT_ALL
+from lite_sora.catalogs.captions import ABOUT_ALL
 from lite_sora.data.clip import Clip, ManifestError, read_manifest
 from lite_sora.data.video import write_video
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lite_sora.catalogs import rows, shot2story, tables
+from lite_sora.catalogs import clips, rows, tables
 from lite_sora.catalogs.convert import Source, Used, convert
 from lite_sora.catalogs.rows import csv_rows, json_rows, jsonl_rows
 from lite_sora.catalogs.values import (
@@ -205,7 +205,7 @@ def shot2story_file(path: Path, count: int) -> Path:
 
 @pytest.mark.parametrize(
     "write, read",
-    [(webvid_file, tables.webvid), (internvid_file, tables.internvid), (shot2story_file, shot2story.read)],
+    [(webvid_file, tables.webvid), (internvid_file, tables.internvid), (shot2story_file, clips.shot2story)],
     ids=["csv", "jsonl", "json"],
 )
 def test_memory_does_not_grow_with_the_file(write, read, tmp_path, monkeypatch):
