@@ -19,11 +19,8 @@ class CausalConv3d(nn.Conv3d):
         super().__init__(channels, outputs, 3, stride, padding=(0, 1, 1))
 
     def forward(self, h: Tensor, memory: Memory | None = None) -> Tensor:
-        if memory and self in memory:
-            earlier = memory[self]
-        else:
-            earlier = h[:, :, :1].expand(-1, -1, self.kernel_size[0] - 1, -1, -1)
-        h = torch.cat([earlier, h], dim=2)
+        copies = h[:, :, :1].expand(-1, -1, self.kernel_size[0] - 1, -1, -1)
+        h = torch.cat([(memory or {}).get(self, copies), h], dim=2)
         outputs = super().forward(h)
         if memory is not None:
             memory[self] = h[:, :, outputs.shape[2] * self.stride[0] :].clone()  # the next window begins with these

@@ -1,8 +1,5 @@
-"""Entries of any catalog → a manifest, and a report of what could not be used.
-
-The checks that are common to all datasets are made here: videos exist, paths do not leave their folder, ids are unique,
-captions are not empty, times are in order.
-"""
+"""Entries of any catalog → a manifest, and a report of what could not be used. Checked here, for all datasets: videos
+exist, paths do not leave their folder, ids are unique, captions are not empty, times are in order."""
 
 import json
 import os

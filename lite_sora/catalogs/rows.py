@@ -139,7 +139,5 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict]]:
 
 
 def _broken(path: Path, number: int, reason: object) -> CatalogError:
-    return CatalogError(
-        f"{path}, after item {number}: {reason}; download it again if it was cut off, "
-        "and see --help for the file that this catalog reads"
-    )
+    hint = "download it again if it was cut off, and see --help for the file that this catalog reads"
+    return CatalogError(f"{path}, after item {number}: {reason}; {hint}")

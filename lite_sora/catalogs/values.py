@@ -80,12 +80,9 @@ def numbers(row: dict, **names: str) -> dict[str, float]:
     """{our name: number} for the row's keys that contain one: scores that a release may lack."""
     found = {}
     for name, key in names.items():
-        try:
-            value = float(row.get(key))
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(value):
-            found[name] = value
+        with suppress(TypeError, ValueError):
+            if math.isfinite(value := float(row.get(key))):
+                found[name] = value
     return found
 
 

@@ -156,8 +156,7 @@ def same_times(model: TextToVideo) -> torch.Tensor:
 def evaluate(model: TextToVideo, manifest: Path, corner: str, clips: int) -> dict:
     """Adherence (seen and held-out, 0 to 1), diversity of position, and the error of the clean video: the geometric
     mean over noise levels, so that each counts alike, however large errors are there."""
-    sampling = {"sampler": "ddim", "times": same_times(model), "guidance": GUIDANCE}
-    result = measure(model, corner, clips, **sampling)
+    result = measure(model, corner, clips, sampler="ddim", times=same_times(model), guidance=GUIDANCE)
     errors = x0_error(model, manifest)
     return {
         "seen": result["seen"]["all"]["accuracy"],
@@ -174,8 +173,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
     result.json the end."""
 
     def observe(step: int, model: TextToVideo) -> None:
-        lines = read_lines(folder / "metrics.jsonl")
-        seconds = sum(settings.batch_size / line["clips_per_second"] for line in lines)
+        seconds = sum(settings.batch_size / line["clips_per_second"] for line in read_lines(folder / "metrics.jsonl"))
         point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
         point |= evaluate(model, manifest_of(settings), settings.toy_corner, CURVE_CLIPS)
         with (folder / "curve.jsonl").open("a") as file:
@@ -210,9 +208,8 @@ def first_process() -> bool:
 
 
 def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None:
-    out: Path = options.out
+    out, processes = options.out, join(options.device)
     out.mkdir(parents=True, exist_ok=True)
-    processes = join(options.device)
     path = out / "plan.json"
     if processes.first:
         write_json(path, make_plan(read_json(path) if path.exists() else None, variants, options))
@@ -220,8 +217,9 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
     plan = read_json(path)
 
     runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
-    runs = runs[options.part[0] :: options.part[1]]
-    for name, seed in tqdm(runs, desc="comparing", unit="run", disable=not first_process()):
+    for name, seed in tqdm(
+        runs[options.part[0] :: options.part[1]], desc="comparing", unit="run", disable=not first_process()
+    ):
         folder = out / folder_of(name) / f"seed-{seed}"
         if not (folder / "result.json").exists():
             train_variant(name, plan["variants"][name], seed, folder, options)

@@ -98,20 +98,15 @@ def convert(state: dict[str, Tensor], heads: int | None, variance: bool) -> Publ
         classes=len(state["y_embedder.embedding_table.weight"]),
         positions=(1, side, side),
     )
-    layers = {
-        "embed": "x_embedder.proj",
-        "embed_time.mlp.0": "t_embedder.mlp.0",
-        "embed_time.mlp.2": "t_embedder.mlp.2",
-        "out": "final_layer.linear",
-        "modulation.1": "final_layer.adaLN_modulation.1",
-    }
+    layers = {"embed": "x_embedder.proj", "out": "final_layer.linear"}
+    layers |= {f"embed_time.mlp.{i}": f"t_embedder.mlp.{i}" for i in (0, 2)}
+    layers["modulation.1"] = "final_layer.adaLN_modulation.1"
     for i in range(config.depth):
         layers |= {f"blocks.{i}.{name}": f"blocks.{i}.{theirs}" for name, theirs in TRANSFORMER.items()}
         layers[f"blocks.{i}.modulation.1"] = f"blocks.{i}.adaLN_modulation.1"
-    ours = take(state, layers) | {
-        "positions": state.pop("pos_embed").unflatten(1, (side, side)),
-        "embed_class.weight": state.pop("y_embedder.embedding_table.weight"),
-    }
+    ours = take(state, layers)
+    ours["positions"] = state.pop("pos_embed").unflatten(1, (side, side))
+    ours["embed_class.weight"] = state.pop("y_embedder.embedding_table.weight")
     ours["embed.weight"] = ours["embed.weight"].flatten(1)
     for part in ("weight", "bias"):
         ours[f"out.{part}"] = channels_first(ours[f"out.{part}"], patch, out)[: kept * patch**2]

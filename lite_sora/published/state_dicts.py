@@ -9,12 +9,8 @@ from torch import Tensor, nn
 from lite_sora.errors import UserError
 from lite_sora.storage.hub import first_line
 
-TRANSFORMER = {  # our layers of a transformer block, and timm's, which DiT, SiT and U-ViT share
-    "attention.qkv": "attn.qkv",
-    "attention.out": "attn.proj",
-    "mlp.up": "mlp.fc1",
-    "mlp.down": "mlp.fc2",
-}
+# Our layers of a transformer block, and timm's, which DiT, SiT and U-ViT share.
+TRANSFORMER = {"attention.qkv": "attn.qkv", "attention.out": "attn.proj", "mlp.up": "mlp.fc1", "mlp.down": "mlp.fc2"}
 
 
 class OriginalError(UserError):
