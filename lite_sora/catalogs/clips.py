@@ -104,8 +104,8 @@ def shot2story(
     path: Path, parts: str = "both", videos: Path | None = None, split: str | None = None
 ) -> Iterator[Entry]:
     """Shot2Story, videos of several shots, with a caption for each shot and a summary of all (2312.10300):
-    `43k_human_train.json`, `90k_gptv_train.json`, `134k_full_train.json`, `20k_{train,val,test}.json` become whole clips
-    with their summary, shots with their captions, or both. Shots without a caption (the GPT-V part) are skipped.
+    `43k_human_train.json`, `90k_gptv_train.json`, `134k_full_train.json`, `20k_{train,val,test}.json` become whole
+    clips with their summary, shots with their captions, or both. Shots without one (the GPT-V part) are skipped.
 
     The videos are cut from YouTube already: "LEwayCpIk20.78.mp4" is clip 78 of LEwayCpIk20. A shot
     "LEwayCpIk20.78_95_312.mp4" is frames 95 to 312 of it; video_names lists them, so that the official .pkl, which
