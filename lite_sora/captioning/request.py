@@ -1,7 +1,8 @@
 """Clips in, captions out: the model is asked, its answer is checked, and it is asked again if that is not a caption.
 
-A model that takes several frames at once sees the whole clip. One that takes single pictures describes each frame, and
-a language model writes one caption from these descriptions.
+A model that takes several frames at once sees the whole clip. One that takes single pictures describes each frame and
+sees no motion. What moves, and where to, is in the differences between these descriptions, so a language model is given
+them with their times and writes one caption.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.quality import badness, marks, usable, whole_sentences
+from lite_sora.captioning.answers import Answer, badness, marks, usable, whole_sentences
+from lite_sora.captioning.prompts import fill
 from lite_sora.storage.hub import ModelError
 
 if TYPE_CHECKING:  # these import torch
@@ -51,7 +52,7 @@ class Request:
         try:
             self.captioner.describe([black], self.prompt, max_tokens=1)
             if self.summariser:
-                self._summarise([["a black picture"]], [[0.0]], max_tokens=1)
+                summarise(self.summariser, [["a black picture"]], [[0.0]], self.template, max_tokens=1)
         except ValueError as error:
             raise ModelError(str(error)) from error
 
@@ -75,31 +76,37 @@ class Request:
         return best
 
     def _attempt(self, clips: list[np.ndarray], times: list[list[float]], attempt: int) -> list[dict]:
+        how = {"max_tokens": self.max_tokens, "temperature": TEMPERATURE if attempt else 0.0, "seed": attempt}
+
+        def describe(clips: list[np.ndarray]) -> list[dict]:
+            return [self._judged(answer) for answer in self.captioner.describe(clips, self.prompt, **how)]
+
         if not self.summariser:
-            return self._describe(clips, attempt)
-        captions = [self._describe([frame[None] for frame in frames], attempt) for frames in clips]
-        texts, seconds = [], []  # of the frames whose captions are usable
-        for frames, at in zip(captions, times, strict=True):
-            good = [(frame["caption"], time) for frame, time in zip(frames, at, strict=True) if usable(frame["marks"])]
-            texts.append([caption for caption, _ in good])
-            seconds.append([time for _, time in good])
-        answers = self._summarise(texts, seconds, self.max_tokens, attempt)
+            return describe(clips)
+        described = [describe([frame[None] for frame in frames]) for frames in clips]
+        texts = [[frame["caption"] if usable(frame["marks"]) else "" for frame in frames] for frames in described]
+        summaries = summarise(self.summariser, texts, times, self.template, **how)
         return [
             self._judged(answer) | {"frame_captions": [frame["caption"] for frame in frames]}
-            for frames, answer in zip(captions, answers, strict=True)
+            for frames, answer in zip(described, summaries, strict=True)
         ]
-
-    def _describe(self, clips: list[np.ndarray], attempt: int) -> list[dict]:
-        temperature = TEMPERATURE if attempt else 0.0
-        answers = self.captioner.describe(clips, self.prompt, self.max_tokens, temperature, seed=attempt)
-        return [self._judged(answer) for answer in answers]
-
-    def _summarise(self, texts: list[list[str]], times: list[list[float]], max_tokens: int, attempt: int = 0):
-        from lite_sora.captioning.summary import summarise  # needs torch, which the workers do not
-
-        temperature = TEMPERATURE if attempt else 0.0
-        return summarise(self.summariser, texts, times, self.template, max_tokens, temperature, seed=attempt)
 
     def _judged(self, answer: Answer) -> dict:
         found = marks(answer, self.language)
         return {"caption": whole_sentences(answer.text) if found == ["truncated"] else answer.text, "marks": found}
+
+
+def summarise(
+    model: "LanguageModel", frame_captions: list[list[str]], times: list[list[float]], template: str, **how
+) -> list[Answer]:
+    """One caption for each of B clips, from the captions of its frames and their times in seconds. how: see
+    `LanguageModel.write`.
+
+    `{captions}` in the template becomes lines like "0.5 s: a dog sits". Frames without a caption are left out; a clip
+    with none gets an empty answer without a request, since the model would invent something."""
+    lists = []
+    for captions, seconds in zip(frame_captions, times, strict=True):
+        pairs = zip(captions, seconds, strict=True)
+        lists.append("\n".join(f"{time:.1f} s: {' '.join(text.split())}" for text, time in pairs if text.strip()))
+    answers = iter(model.write([fill(template, captions=lines) for lines in lists if lines], **how))
+    return [next(answers) if lines else Answer("") for lines in lists]
