@@ -1,9 +1,6 @@
-"""A manifest and a captioner in, a manifest with new captions out.
-
-Workers decode ahead while the model describes a batch. Each answer goes to a `Journal` at once, under a digest of
-everything that it depends on, so that a run can be killed at any time and no outdated answer is used. At the end the
-journal's answers are written into the manifest's rows. The manifest is streamed, never held.
-"""
+"""A manifest and a captioner in, a manifest with new captions out. Workers decode ahead while the model describes a
+batch. Each answer goes to a `Journal` at once, under a digest of everything that it depends on, so that a run can be
+killed at any time and no outdated answer is used. The manifest is streamed, never held."""
 
 import time
 from collections.abc import Iterator
@@ -55,10 +52,9 @@ def caption_manifest(
     processes = join("cpu")
     rank, world = processes.rank, processes.world
     journal, began = Journal(folder, rank), time.monotonic()
-    known = len(journal)
-    own = islice(_keyed(manifest, request, choice, allow_outside), rank, None, world)
-    total = len(range(rank, clips, world))
+    known, total = len(journal), len(range(rank, clips, world))
     with tqdm(total=total, desc="captioning", unit="clip", disable=not show or rank > 0) as bar:
+        own = islice(_keyed(manifest, request, choice, allow_outside), rank, None, world)
         pending = _pending(own, journal, bar)
         for key, clip, answer in _captions(pending, request, choice, manifest.parent, batch, workers):
             journal.add(clip.id, {key: answer})
@@ -105,7 +101,7 @@ def _pending(rows: Iterator[tuple[str, Clip]], journal: Journal, bar: tqdm) -> I
 
 def _captions(
     pending, request: Request, choice: FrameChoice, folder: Path, batch: int, workers: int
-) -> Iterator[tuple[str, Clip, dict]]:
+) -> Iterator[tuple]:
     """Yields (key, clip, answer) of each (key, clip), a batch at a time."""
     while ahead := list(islice(pending, AHEAD)):
         tasks = [(folder / clip.video, [(clip, choice)]) for _, clip in ahead]

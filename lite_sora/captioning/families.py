@@ -1,7 +1,5 @@
-"""What differs between families of vision-language models, by the `model_type` of their config.json.
-
-A family that is not in the table is treated as most are: several images, with its processor's chat template.
-"""
+"""What differs between families of vision-language models, by the `model_type` of their config.json. Those that are not
+in the table (Gemma 3, …) are treated as most are: several images, with their processor's chat template."""
 
 from dataclasses import dataclass, field
 
@@ -27,31 +25,19 @@ NO_TILES = {"do_image_splitting": False}
 CROPPED, RESIZED = "CLIPImageProcessorPil", "BlipImageProcessorPil"
 
 FAMILIES = {
-    # SmolVLM's own processor needs num2words and torchvision, to spell out the times of frames, which are not known
-    # here. Idefics 3's makes the same tokens of images.
+    # SmolVLM's own processor needs num2words and torchvision; Idefics 3's makes the same tokens of images
     "smolvlm": Family(processor="Idefics3Processor", options=NO_TILES),
     "idefics3": Family(options=NO_TILES),
-    "gemma3": Family(),
-    "qwen2_vl": Family("video"),
-    "qwen2_5_vl": Family("video"),
-    "qwen3_vl": Family("video"),
-    "video_llama_3": Family("video"),
-    "glm4v": Family("video"),
-    "minicpmv4_6": Family("video"),
-    "minicpmv4_7": Family("video"),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "video_llama_3", "glm4v"), Family("video")),
+    **dict.fromkeys(("minicpmv4_6", "minicpmv4_7"), Family("video")),
     "internvl": Family("video", frame_by_frame=RESIZED, options={"crop_to_patches": False}),
-    "video_llava": Family("video", prompt=LLAVA, frame_by_frame=CROPPED),
-    "llava_next_video": Family("video", prompt=LLAVA, frame_by_frame=CROPPED),
+    **dict.fromkeys(("video_llava", "llava_next_video"), Family("video", prompt=LLAVA, frame_by_frame=CROPPED)),
     "llava_onevision": Family("video", frame_by_frame=RESIZED),
     # a frame is 576 tokens or more of the 4,096 that it can read
-    "llava": Family("image", prompt=LLAVA),
-    "llava_next": Family("image", prompt=LLAVA),
+    **dict.fromkeys(("llava", "llava_next"), Family("image", prompt=LLAVA)),
     "instructblip": Family("image", prompt="{prompt}"),
     "instructblipvideo": Family("video", frames=4, prompt="{prompt}", frame_by_frame=RESIZED),
     "paligemma": Family("image", prompt="{frames}caption en"),
     "florence2": Family("image", prompt="<MORE_DETAILED_CAPTION>"),
-    "blip": Family("image", prompt=""),
-    "blip-2": Family("image", prompt=""),
-    "git": Family("image", prompt=""),
-    "vision-encoder-decoder": Family("image", prompt=""),
+    **dict.fromkeys(("blip", "blip-2", "git", "vision-encoder-decoder"), Family("image", prompt="")),
 }

@@ -5,6 +5,7 @@ even for images. Without torchvision the processor is therefore built from its p
 """
 
 import json
+from pathlib import Path
 
 import torch
 
@@ -12,23 +13,30 @@ from lite_sora.captioning.families import Family
 from lite_sora.storage.hub import ModelError
 
 
-def load_processor(name: str, config, family: Family, trust_remote_code: bool):
-    """The processor of the folder or hub id `name` (a transformers ProcessorMixin)."""
+def load_processor(name: str, config, family: Family, **trust):
+    """The processor of the folder or hub id `name` (a transformers ProcessorMixin). trust: `trust_remote_code`."""
     import transformers
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
     from transformers.utils import is_torchvision_available
 
     if family.prompt == "":
-        return ImagesOnly(name, trust_remote_code)
+        return ImagesOnly(name, **trust)
     if family.processor:
-        return getattr(transformers, family.processor).from_pretrained(name, trust_remote_code=trust_remote_code)
+        return getattr(transformers, family.processor).from_pretrained(name, **trust)
     own = PROCESSOR_MAPPING.get(type(config), None)
     if own is None or "video_processor" not in own.get_attributes() or is_torchvision_available():
-        return transformers.AutoProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
+        return transformers.AutoProcessor.from_pretrained(name, **trust)
+
+    def load(part: str):
+        if part == "video_processor":
+            return None
+        if part == "image_processor":
+            return transformers.AutoImageProcessor.from_pretrained(name, backend="pil", **trust)
+        subfolder = "" if part == "tokenizer" else part
+        return transformers.AutoTokenizer.from_pretrained(name, subfolder=subfolder, **trust)
+
     settings, _ = own.get_processor_dict(name)
-    parts = [
-        None if part == "video_processor" else _part(name, part, trust_remote_code) for part in own.get_attributes()
-    ]
+    parts = [load(part) for part in own.get_attributes()]
     any_part = {"check_argument_for_proper_class": lambda self, name, part: type(part)}  # None is accepted too
     try:
         processor = type(own.__name__, (own,), any_part).from_args_and_dict(parts, settings)
@@ -43,24 +51,15 @@ def load_processor(name: str, config, family: Family, trust_remote_code: bool):
 class ImagesOnly:
     """The processor of captioners that read no text: it takes frames, and its tokenizer decodes the answer."""
 
-    def __init__(self, name: str, trust_remote_code: bool):
+    def __init__(self, name: str, **trust):
         from transformers import AutoImageProcessor, AutoTokenizer
 
-        self.image_processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=trust_remote_code)
-        self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        self.image_processor = AutoImageProcessor.from_pretrained(name, **trust)
+        self.tokenizer = AutoTokenizer.from_pretrained(name, **trust)
 
     def __call__(self, images: list):
         """images: B PIL images → {"pixel_values": (B, 3, H, W)}."""
         return self.image_processor(images, return_tensors="pt")
-
-
-def _part(name: str, part: str, trust_remote_code: bool):
-    from transformers import AutoImageProcessor, AutoTokenizer
-
-    if part == "image_processor":
-        return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=trust_remote_code)
-    subfolder = "" if part == "tokenizer" else part
-    return AutoTokenizer.from_pretrained(name, subfolder=subfolder, trust_remote_code=trust_remote_code)
 
 
 def _video_settings(name: str, settings: dict) -> dict:
@@ -71,8 +70,7 @@ def _video_settings(name: str, settings: dict) -> dict:
         return settings["video_processor"]
     for file in ("video_preprocessor_config.json", "preprocessor_config.json"):
         if path := cached_file(name, file, _raise_exceptions_for_missing_entries=False):
-            with open(path, encoding="utf-8") as lines:
-                return json.load(lines)
+            return json.loads(Path(path).read_text(encoding="utf-8"))
     return {}
 
 

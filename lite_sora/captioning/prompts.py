@@ -1,7 +1,4 @@
-"""The prompts of models, as text files that a person can edit: prompts/NAME.LANGUAGE.txt next to this module.
-
-`{captions}`, `{prompt}` and `{examples}` in them are filled in; everything else, other braces too, is left unchanged.
-"""
+"""The prompts of models, as text files that a person can edit: prompts/NAME.LANGUAGE.txt next to this module."""
 
 from pathlib import Path
 
@@ -28,11 +25,11 @@ def read_prompt(name_or_path: str, language: str = "en") -> str:
 
 
 def fill(template: str, **parts: str) -> str:
-    """The template with each {name} replaced by that part. Raises ValueError if a name is missing, since the model
-    would never see that part."""
+    """The template with each {name} replaced by that part; other braces stay. Raises ValueError if a name is missing,
+    since the model would never see that part."""
     for name in parts:
-        if "{" + name + "}" not in template:
+        if f"{{{name}}}" not in template:
             raise ValueError(f"the prompt has no {{{name}}} for the {name}; it begins {template[:60]!r}")
     for name, part in parts.items():
-        template = template.replace("{" + name + "}", part)
+        template = template.replace(f"{{{name}}}", part)
     return template

@@ -104,7 +104,7 @@ def summarise(
 
     `{captions}` in the template becomes lines like "0.5 s: a dog sits". Frames without a caption are left out; a clip
     with none gets an empty answer without a request, since the model would invent something."""
-    lists = []
+    lists = []  # the lines of each clip
     for captions, seconds in zip(frame_captions, times, strict=True):
         pairs = zip(captions, seconds, strict=True)
         lists.append("\n".join(f"{time:.1f} s: {' '.join(text.split())}" for text, time in pairs if text.strip()))

@@ -9,11 +9,10 @@ import re
 import warnings
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from lite_sora.captioning.answers import Answer
+from lite_sora.captioning.answers import Answer, whole_sentences
 from lite_sora.captioning.language import LanguageModel
 from lite_sora.captioning.prompts import fill, read_prompt
 from lite_sora.data.clip import ManifestError, read_manifest
@@ -32,16 +31,12 @@ def upsample(
     give the same result.
 
     Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty one, for which the
-    prompt is kept.
-    """
-    requests = []
+    prompt is kept."""
+    requests, parts = [], {"examples": "\n".join(examples)} if examples else {}
     for prompt in prompts:
         language = "zh" if re.search("[\u4e00-\u9fff]", prompt) else "en"
-        if examples:
-            template = read_prompt("upsample-like", language)
-            requests.append(fill(template, examples="\n".join(examples), prompt=prompt))
-        else:
-            requests.append(fill(read_prompt("upsample", language), prompt=prompt))
+        template = read_prompt("upsample-like" if examples else "upsample", language)
+        requests.append(fill(template, **parts, prompt=prompt))
     answers = model.write(requests, max_tokens=128, temperature=temperature, seed=seed)
     return [_usable(answer, prompt, model.name) for answer, prompt in zip(answers, prompts, strict=True)]
 
@@ -51,8 +46,7 @@ def _usable(answer: Answer, prompt: str, model: str) -> str:
     text = answer.text.partition("\n\n")[0]
     if not answer.finished and text == answer.text:
         warnings.warn(f"{model} did not finish its answer to the prompt {prompt!r}", stacklevel=3)
-        sentences = re.match(r"(?s).*[.!?。！？]", text)
-        text = sentences[0] if sentences else text
+        text = whole_sentences(text)
     text = " ".join(text.split()).strip("\"'*“”「」 ")
     if not text:
         warnings.warn(f"{model} wrote nothing for the prompt {prompt!r}, which is kept", stacklevel=3)
@@ -67,11 +61,8 @@ def training_captions(training: dict, most: int = 8) -> list[str]:
     if not training.get("data"):
         corner = CORNERS.get(training.get("toy_corner"), Corner())
         return [captions(random_scene(np.random.default_rng(index), corner))[0] for index in range(most)]
-    manifest = Path(training["data"])
-    if not manifest.is_file():
-        return []
+    clips = read_manifest(training["data"], allow_outside=True)  # no video is opened
     try:
-        clips = read_manifest(manifest, allow_outside=True)  # no video is opened
         return list(islice((clip.caption for clip in clips if clip.for_training and clip.caption), most))
     except ManifestError:
         return []
@@ -114,8 +105,7 @@ def upsample_toy(prompt: str, seed: int = 0) -> str:
     right". A shape, colour or motion (right, left, up, down) that is not in the prompt is drawn by the seed.
 
     Size, speed and background, which the plainest caption leaves out, are said if the prompt says them. Raises
-    ValueError for a word that is not understood, and for a prompt that contradicts itself.
-    """
+    ValueError for a word that is not understood, and for a prompt that contradicts itself."""
     said = _read(prompt)
     rng = np.random.default_rng(seed_of(seed, "upsample", prompt))
     corner = Corner()
@@ -143,9 +133,7 @@ def _read(prompt: str) -> dict[str, str]:
     if re.search(r"\band (?:an?|the|one|something)\b", text):
         raise ValueError(f"the prompt {prompt!r} is about more than one thing; the toy world's rules take one")
     said: dict[str, str] = {}
-    for word in words:
-        if word in FILLERS:
-            continue
+    for word in [word for word in words if word not in FILLERS]:
         if word not in MEANING:
             raise ValueError(
                 f"the prompt {prompt!r} has the word {word!r}, which the toy world's rules do not understand; they "
