@@ -15,8 +15,7 @@ from pathlib import Path
 from lite_sora.captioning.caption import caption_manifest, make_answers_folder
 from lite_sora.captioning.frames import SAMPLINGS, FrameChoice
 from lite_sora.captioning.output import Output
-from lite_sora.captioning.prompts import read_prompt
-from lite_sora.captioning.request import Request
+from lite_sora.captioning.request import Request, read_prompt
 from lite_sora.errors import UserError
 
 

@@ -50,10 +50,11 @@ class Answer:
 
 def marks(answer: Answer, language: str = "en") -> list[str]:
     """What is wrong with an answer: any of `MARKS`, the worst last; an empty list for a good answer."""
+    spoken = QUOTED.sub("", answer.text.replace("’", "'").strip('"“”'))
     found = {
         "truncated": not answer.finished,
         "repeating": repeating(answer.text, language),
-        "refusing": refusing(answer.text),
+        "refusing": bool(REFUSAL.search(spoken)),  # the model speaks of itself, or asks for the video
         "empty": not TOKEN.search(answer.text),
     }
     return [mark for mark in MARKS if found[mark]]
@@ -90,11 +91,6 @@ def repeated_fraction(words: list[str], phrase: int) -> float:
             repeated.update(range(index, index + phrase))
         seen.add(here)
     return len(repeated) / max(1, len(words))
-
-
-def refusing(text: str) -> bool:
-    """Whether the model speaks of itself or asks for the video, in English or Chinese, instead of describing it."""
-    return bool(REFUSAL.search(QUOTED.sub("", text.replace("’", "'").strip('"“”'))))
 
 
 def whole_sentences(text: str) -> str:

@@ -29,7 +29,6 @@ def caption_manifest(
     batch: int = 8,
     workers: int = 0,
     allow_outside: bool = False,
-    show: bool = True,
 ) -> Output | None:
     """Writes the clips of `manifest` with new captions to `out`, and next to it
 
@@ -53,7 +52,7 @@ def caption_manifest(
     rank, world = processes.rank, processes.world
     journal, began = Journal(folder, rank), time.monotonic()
     known, total = len(journal), len(range(rank, clips, world))
-    with tqdm(total=total, desc="captioning", unit="clip", disable=not show or rank > 0) as bar:
+    with tqdm(total=total, desc="captioning", unit="clip", disable=rank > 0) as bar:
         own = islice(_keyed(manifest, request, choice, allow_outside), rank, None, world)
         pending = _pending(own, journal, bar)
         for key, clip, answer in _captions(pending, request, choice, manifest.parent, batch, workers):

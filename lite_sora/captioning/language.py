@@ -1,7 +1,5 @@
-"""A causal language model that answers requests: any that transformers can load, from a folder or the hub.
-
-It writes one caption from those of single frames (`request.py`), and a long prompt from a short one (`upsampling.py`).
-"""
+"""A causal language model, any that transformers can load, answers requests: it writes one caption from those of single
+frames (`request.py`), and a long prompt from a short one (`upsampling.py`)."""
 
 import warnings
 

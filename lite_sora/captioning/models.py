@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 
 from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.families import FAMILIES, Family
-from lite_sora.captioning.processors import load_processor
+from lite_sora.captioning.families import FAMILIES, Family, load_processor
 from lite_sora.processes import default_device
 from lite_sora.storage.hub import ModelError, load_pretrained
 
@@ -25,8 +25,6 @@ def load_captioner(name: str, device: str | None = None, trust_remote_code: bool
 
     Weights are read from .safetensors only, and a model's own Python code runs only with trust_remote_code. Raises
     ModelError, which says what to do, for a model that cannot be used."""
-    import transformers
-
     if trust_remote_code:
         warnings.warn(f"{name} may run code of its own on this machine (trust_remote_code)", stacklevel=2)
     device, trust = device or default_device(), {"trust_remote_code": trust_remote_code}
@@ -48,29 +46,23 @@ def load_captioner(name: str, device: str | None = None, trust_remote_code: bool
 
 def _load_config(name: str, **trust):
     """The model's configuration; most mistakes in a name are found here."""
-    from transformers import AutoConfig
-
     folder, file = Path(name), Path(name, "config.json")
     if folder.is_dir():
         try:
             if "model_type" not in json.loads(file.read_text(encoding="utf-8")):
                 raise ModelError(f"{name} is not a model of the transformers library: config.json has no model_type")
         except OSError:
-            raise ModelError(
-                f"{name} has no config.json: name the folder that a model was saved or downloaded to"
-            ) from None
+            raise ModelError(f"{name} has no config.json: name the folder of a saved model") from None
         except json.JSONDecodeError as error:
             raise ModelError(f"{file} is not JSON ({error})") from error
     elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}")
-    return load_pretrained(AutoConfig, name, WHAT, **trust)
+    return load_pretrained(transformers.AutoConfig, name, WHAT, **trust)
 
 
 def _auto_class(name: str, config, trust_remote_code: bool) -> str:
     """The auto class of transformers that loads the model: one for all, except for a model with its own code."""
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return "AutoModelForImageTextToText"
     own = getattr(config, "auto_map", None) if trust_remote_code else None
     for kind in ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel"):

@@ -1,23 +1,22 @@
 """Clips in, captions out: the model is asked, its answer is checked, and it is asked again if that is not a caption.
-
 A model that takes several frames at once sees the whole clip. One that takes single pictures describes each frame and
 sees no motion. What moves, and where to, is in the differences between these descriptions, so a language model is given
-them with their times and writes one caption.
-"""
+them with their times and writes one caption."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lite_sora.captioning.answers import Answer, badness, marks, usable, whole_sentences
-from lite_sora.captioning.prompts import fill
 from lite_sora.storage.hub import ModelError
 
 if TYPE_CHECKING:  # these import torch
     from lite_sora.captioning.language import LanguageModel
     from lite_sora.captioning.models import Captioner
 
+FOLDER = Path(__file__).parent / "prompts"  # NAME.LANGUAGE.txt, which a person can edit
 TEMPERATURE = 0.7  # of all attempts but the first, which takes the likeliest words
 
 
@@ -68,8 +67,7 @@ class Request:
         for attempt in range(1 + self.retries):
             found = self._attempt([clips[i] for i in pending], [times[i] for i in pending], attempt)
             for i, caption in zip(pending, found, strict=True):
-                if not best[i] or badness(caption["marks"]) < badness(best[i]["marks"]):
-                    best[i] = caption
+                best[i] = min(best[i] or caption, caption, key=lambda one: badness(one["marks"]))
             pending = [i for i in pending if best[i]["marks"]]
             if not pending:
                 break
@@ -110,3 +108,33 @@ def summarise(
         lists.append("\n".join(f"{time:.1f} s: {' '.join(text.split())}" for text, time in pairs if text.strip()))
     answers = iter(model.write([fill(template, captions=lines) for lines in lists if lines], **how))
     return [next(answers) if lines else Answer("") for lines in lists]
+
+
+def read_prompt(name_or_path: str, language: str = "en") -> str:
+    """The prompt of this name ("video", "image", "summary", "upsample", …) in a language ("en", "zh"), or the text of
+    a file. Raises ValueError if there is neither, or the file is empty or not UTF-8."""
+    path = FOLDER / f"{name_or_path}.{language}.txt"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        names = sorted(known.name.removesuffix(f".{language}.txt") for known in FOLDER.glob(f"*.{language}.txt"))
+        known = f"the prompts in {language!r} are {', '.join(names)}" if names else f"there are none in {language!r}"
+        raise ValueError(f"prompt {name_or_path}: there is no such file, and {known}")
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"prompt {path}: not a text file in UTF-8") from None
+    if not text:
+        raise ValueError(f"prompt {path}: the file is empty")
+    return text
+
+
+def fill(template: str, **parts: str) -> str:
+    """The template with each {name} replaced by that part; other braces stay. Raises ValueError if a name is missing,
+    since the model would never see that part."""
+    for name in parts:
+        if f"{{{name}}}" not in template:
+            raise ValueError(f"the prompt has no {{{name}}} for the {name}; it begins {template[:60]!r}")
+    for name, part in parts.items():
+        template = template.replace(f"{{{name}}}", part)
+    return template

@@ -42,7 +42,6 @@ class Scores:
     """A few numbers of each caption, and the hashes of all different n-grams."""
 
     clips: int = 0
-    captions: int = 0
     empty: int = 0
     words: array = field(default_factory=lambda: array("f"))  # one number a caption, as in the next two
     repetition: array = field(default_factory=lambda: array("f"))
@@ -59,21 +58,6 @@ class Scores:
         self.problems += 1
         if len(self.listed) < LISTED:
             self.listed.append(text)
-
-    def add(self, caption: str) -> None:
-        words = words_of(caption)
-        self.captions += 1
-        self.words.append(len(words))
-        self.repetition.append(repetition(words))
-        self.different.add(hash(caption))
-        for n, grams in self.grams.items():
-            grams.update(map(hash, ngrams(words, n)))
-
-    def add_facts(self, caption: str, truth: Triples) -> None:
-        marks = mark_caption(caption, truth)
-        self.facts.update(marks)
-        self.marked += 1
-        self.all_right += not marks["wrong"] and not marks["missing"]
 
 
 def words_of(caption: str) -> list[str]:
@@ -97,11 +81,9 @@ def score(
     truth: dict[str, Triples] | None = None,
     allow_outside: bool = False,
 ) -> Scores:
-    """Measures all captions of a manifest, row by row. truth: {clip id: the things that it really shows}.
-
-    Broken rows and videos, and clips without a caption or without known facts, are problems: counted, listed and left
-    out. Raises ManifestError if there is no such manifest.
-    """
+    """Measures all captions of a manifest, row by row. truth: {clip id: the things that it really shows}. Broken rows
+    and videos, and clips without a caption or without known facts, are problems: counted, listed and left out. Raises
+    ManifestError if there is no such manifest."""
     manifest, scores = Path(manifest), Scores()
     for _, clip in tqdm(read_rows(manifest, allow_outside), "scoring", unit="clip", leave=False):
         if isinstance(clip, ManifestError):
@@ -113,12 +95,20 @@ def score(
             scores.empty += 1
             scores.add_problem(f"clip {clip.id!r} has no caption")
         for caption in captions:
-            scores.add(caption)
+            words = words_of(caption)
+            scores.words.append(len(words))
+            scores.repetition.append(repetition(words))
+            scores.different.add(hash(caption))
+            for n, grams in scores.grams.items():
+                grams.update(map(hash, ngrams(words, n)))
         if truth is not None and clip.id not in truth:
             scores.add_problem(f"clip {clip.id!r}: it is unknown what it shows")
         elif truth is not None:
             for caption in captions or [""]:
-                scores.add_facts(caption, truth[clip.id])
+                marks = mark_caption(caption, truth[clip.id])
+                scores.facts.update(marks)
+                scores.marked += 1
+                scores.all_right += marks["wrong"] == marks["missing"] == 0
         if similarity and captions:
             path = manifest.parent / clip.video
             try:
@@ -138,15 +128,16 @@ def read_truth(manifest: Path | str) -> dict[str, Triples]:
 def results(scores: Scores) -> dict:
     """All numbers, for JSON. Facts are fractions of all facts that captions say or should say; "wrong" includes facts
     about things that are not there."""
-    found = {"clips": scores.clips, "captions": scores.captions, "empty": scores.empty, "problems": scores.problems}
+    captions = len(scores.words)
+    found = {"clips": scores.clips, "captions": captions, "empty": scores.empty, "problems": scores.problems}
     for name in NUMBERS:
         if values := getattr(scores, name):
             found[name] = {label: summary(values) for label, summary in SUMMARY.items()}
-    if scores.captions:
+    if captions:
         total = {n: sum(max(0, int(words) + 1 - n) for words in scores.words) for n in scores.grams}
         found["diversity"] = {"vocabulary": len(scores.grams[1])}
         found["diversity"] |= {f"distinct-{n}": len(grams) / max(1, total[n]) for n, grams in scores.grams.items()}
-        found["diversity"]["different captions"] = len(scores.different) / scores.captions
+        found["diversity"]["different captions"] = len(scores.different) / captions
     if scores.marked:
         found["facts"] = {mark: scores.facts[mark] / scores.facts.total() for mark in MARKS}
         found["facts"] |= {"all right": scores.all_right / scores.marked, "captions": scores.marked}

@@ -41,10 +41,9 @@ def make_processor(captions: list[str], words: int, side: int, patch: int, merge
         "end_of_utterance_token": END,
     }
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=speller, padding_side="left", **special)
-    size = {"longest_edge": side}
+    size, tokens = {"longest_edge": side}, (side // patch // merge) ** 2  # tokens of a frame
     images = Idefics3ImageProcessorPil(size=size, max_image_size=size, do_image_splitting=False)
-    tokens_per_frame = (side // patch // merge) ** 2
-    return Idefics3Processor(images, tokenizer, image_seq_len=tokens_per_frame, chat_template=CHAT_TEMPLATE)
+    return Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=CHAT_TEMPLATE)
 
 
 def make_model(vocabulary: int, channels: int, layers: int, heads: int, side: int, patch: int, merge: int):

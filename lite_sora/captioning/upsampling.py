@@ -1,9 +1,6 @@
-"""A short prompt → one in the style of the training captions, before generation.
-
-A model that was trained on long captions works best with long prompts, and people write short ones. DALL-E 3
-("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora therefore let a language model rewrite
-them. For the toy world, rules do it without a model.
-"""
+"""A short prompt → one in the style of the training captions, on which a model that was trained on long captions works
+best. DALL-E 3 ("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora let a language model
+rewrite prompts. For the toy world, rules do it without a model."""
 
 import re
 import warnings
@@ -14,13 +11,11 @@ import numpy as np
 
 from lite_sora.captioning.answers import Answer, whole_sentences
 from lite_sora.captioning.language import LanguageModel
-from lite_sora.captioning.prompts import fill, read_prompt
+from lite_sora.captioning.request import fill, read_prompt
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.seeds import seed_of
 from lite_sora.toy.sentences import captions
 from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, random_scene, random_thing
-
-# ---------------------------------------------------------------- with a language model
 
 
 def upsample(
@@ -28,10 +23,8 @@ def upsample(
 ) -> list[str]:
     """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without examples
     in that of detailed captions (prompts/upsample). A Chinese prompt is rewritten in Chinese. The same prompt and seed
-    give the same result.
-
-    Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty one, for which the
-    prompt is kept."""
+    give the same result. Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty
+    one, for which the prompt is kept."""
     requests, parts = [], {"examples": "\n".join(examples)} if examples else {}
     for prompt in prompts:
         language = "zh" if re.search("[\u4e00-\u9fff]", prompt) else "en"
@@ -103,7 +96,6 @@ TO = {"top": "up", "bottom": "down"}
 def upsample_toy(prompt: str, seed: int = 0) -> str:
     """A prompt about one thing → the words of the toy world's captions: "red ball going right" → "a red circle moving
     right". A shape, colour or motion (right, left, up, down) that is not in the prompt is drawn by the seed.
-
     Size, speed and background, which the plainest caption leaves out, are said if the prompt says them. Raises
     ValueError for a word that is not understood, and for a prompt that contradicts itself."""
     said = _read(prompt)

@@ -10,8 +10,7 @@ from writer import save_writer
 
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.language import LanguageModel, _sample, load_language_model
-from lite_sora.captioning.prompts import FOLDER, fill, read_prompt
-from lite_sora.captioning.request import summarise
+from lite_sora.captioning.request import FOLDER, fill, read_prompt, summarise
 from lite_sora.storage.hub import ModelError
 
 REQUESTS = ["a dog", "a much longer request about a red circle", "圆"]
