@@ -24,7 +24,6 @@ class FrameChoice:
 
 def read_chosen(path: Path, clip: Clip, choice: FrameChoice) -> tuple[list[float], np.ndarray]:
     """The chosen frames of a clip: (seconds in its file, uint8 (T, H, W, 3)).
-
     T is `count`, or less if the clip has fewer frames: a still picture has one. The picture is upright, cropped to the
     clip's stats["crop"] if it has one, and keeps its aspect ratio. H and W are at most `size`; nothing is enlarged.
     Raises ClipError for a video that cannot be read."""

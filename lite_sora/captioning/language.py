@@ -10,9 +10,7 @@ from lite_sora.storage.hub import ModelError, load_pretrained
 
 def load_language_model(name: str, device: str | None = None, trust_remote_code: bool = False) -> "LanguageModel":
     """The model in a folder, or of a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct; only safetensors are read.
-
-    trust_remote_code: run Python code that comes with the model. Raises ModelError for what is not a causal language
-    model, or cannot be found."""
+    Raises ModelError for what is not a causal language model, or cannot be found."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -21,10 +21,9 @@ WHAT = "vision-language model"
 
 
 def load_captioner(name: str, device: str | None = None, trust_remote_code: bool = False) -> "Captioner":
-    """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere.
-
-    Weights are read from .safetensors only, and a model's own Python code runs only with trust_remote_code. Raises
-    ModelError, which says what to do, for a model that cannot be used."""
+    """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere. Weights are read from .safetensors
+    only, and a model's own Python code runs only with trust_remote_code. Raises ModelError, which says what to do, for
+    a model that cannot be used."""
     if trust_remote_code:
         warnings.warn(f"{name} may run code of its own on this machine (trust_remote_code)", stacklevel=2)
     device, trust = device or default_device(), {"trust_remote_code": trust_remote_code}
@@ -53,7 +52,7 @@ def _load_config(name: str, **trust):
                 raise ModelError(f"{name} is not a model of the transformers library: config.json has no model_type")
         except OSError:
             raise ModelError(f"{name} has no config.json: name the folder of a saved model") from None
-        except json.JSONDecodeError as error:
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ModelError(f"{file} is not JSON ({error})") from error
     elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}")
