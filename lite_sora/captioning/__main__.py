@@ -9,57 +9,55 @@ clip is captioned twice. `torchrun --nproc-per-node N -m lite_sora.captioning â€
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from lite_sora.captioning.caption import caption_manifest, check_paths
+from lite_sora.captioning.caption import caption_manifest, make_answers_folder
 from lite_sora.captioning.frames import SAMPLINGS, FrameChoice
 from lite_sora.captioning.output import Output
-from lite_sora.captioning.request import Request
-from lite_sora.data.clip import ManifestError
-from lite_sora.storage.files import FolderError
-from lite_sora.storage.hub import ModelError
+from lite_sora.captioning.request import Request, read_prompt
+from lite_sora.errors import UserError
 
 
 def main() -> None:
-    from lite_sora.processes import DeviceError, check_device  # needs torch, which the workers do not
-
     parser = argparse.ArgumentParser(
         prog="python -m lite_sora.captioning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("manifest", metavar="MANIFEST", type=Path, help="JSONL of clips")
-    parser.add_argument("--out", required=True, type=Path, help="JSONL of the captioned clips, in the same folder")
-    parser.add_argument("--model", required=True, help="folder or Hugging Face name of the captioner")
-    parser.add_argument("--frames", type=int, default=8, help="frames that the captioner sees of a clip (default: 8)")
-    parser.add_argument("--sampling", choices=list(SAMPLINGS), default="uniform", help="which (default: uniform)")
-    parser.add_argument("--size", type=int, default=384, help="largest length of a frame's longer side (default: 384)")
-    parser.add_argument(
-        "--prompt",
-        help="name of a prompt in captioning/prompts, or a text file (default: video, or image with --summarise)",
-    )
-    parser.add_argument("--language", choices=["en", "zh"], default="en", help="language of prompts and captions")
-    parser.add_argument("--summarise", metavar="MODEL", help="language model that joins captions of frames")
-    parser.add_argument("--max-tokens", type=int, default=128, help="length of an answer (default: 128)")
-    parser.add_argument("--retries", type=int, default=2, help="attempts after an unusable answer (default: 2)")
-    parser.add_argument("--batch", type=int, default=8, help="clips at a time (default: 8)")
-    processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-    parser.add_argument(
-        "--workers", type=int, default=processes, help="processes that decode (default: one for each core)"
-    )
-    parser.add_argument("--device", help="default: cuda if there is one, then mps, then cpu")
-    parser.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the models")
-    parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
+    flag = parser.add_argument
+    flag("manifest", metavar="MANIFEST", type=Path, help="JSONL of clips")
+    flag("--out", required=True, type=Path, help="JSONL of the captioned clips, in the same folder")
+    flag("--model", required=True, help="folder or Hugging Face name of the captioner")
+    flag("--frames", type=int, default=8, help="frames that the captioner sees of a clip (default: 8)")
+    flag("--sampling", choices=list(SAMPLINGS), default="uniform", help="which (default: uniform)")
+    flag("--size", type=int, default=384, help="largest length of a frame's longer side (default: 384)")
+    flag("--prompt", help="a name in captioning/prompts, or a text file (default: video, or image with --summarise)")
+    flag("--language", choices=["en", "zh"], default="en", help="language of prompts and captions")
+    flag("--summarise", metavar="MODEL", help="language model that joins captions of frames")
+    flag("--max-tokens", type=int, default=128, help="length of an answer (default: 128)")
+    flag("--retries", type=int, default=2, help="attempts after an unusable answer (default: 2)")
+    flag("--batch", type=int, default=8, help="clips at a time (default: 8)")
+    cores = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    flag("--workers", type=int, default=cores, help="processes that decode (default: one for each core)")
+    flag("--device", help="default: cuda if there is one, then mps, then cpu")
+    flag("--trust-remote-code", action="store_true", help="run Python code that comes with the models")
+    flag("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
     for name, least in {"frames": 1, "size": 16, "max-tokens": 1, "retries": 0, "batch": 1, "workers": 0}.items():
         if getattr(options, name.replace("-", "_")) < least:
             parser.error(f"--{name} must be {least} or more")
     try:
-        check_paths(options.manifest, options.out)  # before models are loaded, which takes long
-        request = _request(options, check_device(options.device), parser)
-        choice = FrameChoice(options.frames, options.sampling, options.size)
+        usual = "image" if options.summarise or options.frames == 1 else "video"
+        prompt = read_prompt(options.prompt or usual, options.language)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        folder = make_answers_folder(options.manifest, options.out)  # before models are loaded, which takes long
         output = caption_manifest(
-            request, choice, options.manifest, options.out, options.batch, options.workers, options.allow_outside
+            _load(options, prompt),
+            FrameChoice(options.frames, options.sampling, options.size),
+            *(options.manifest, options.out, options.batch, options.workers, options.allow_outside),
         )
-    except (DeviceError, FolderError, ManifestError, ModelError) as error:
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
     except RuntimeError as error:
         if "out of memory" not in str(error):
@@ -68,34 +66,30 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command resumes here") from None
     if output:
-        _print(output, options.out)
+        _print(output, options.out, folder)
 
 
-def _request(options: argparse.Namespace, device: str, parser: argparse.ArgumentParser) -> Request:
-    """The models and their prompts."""
+def _load(options: argparse.Namespace, prompt: str) -> Request:
+    """Loads the models. Here, since they need torch, which the processes that decode do not."""
     from lite_sora.captioning.language import load_language_model
     from lite_sora.captioning.models import load_captioner
-    from lite_sora.captioning.prompts import read_prompt
+    from lite_sora.processes import check_device
 
-    try:
-        one_picture = options.summarise or options.frames == 1
-        prompt = read_prompt(options.prompt or ("image" if one_picture else "video"), options.language)
-        template = read_prompt("summary", options.language) if options.summarise else ""
-    except ValueError as error:
-        parser.error(str(error))
-    captioner = load_captioner(options.model, device, options.trust_remote_code)
-    summariser = None
-    if options.summarise:
-        summariser = load_language_model(options.summarise, device, options.trust_remote_code)
-    return Request(captioner, prompt, options.language, options.max_tokens, options.retries, summariser, template)
+    how = check_device(options.device), options.trust_remote_code
+    request = Request(
+        load_captioner(options.model, *how), prompt, options.language, options.max_tokens, options.retries
+    )
+    if not options.summarise:
+        return request
+    template = read_prompt("summary", options.language)
+    return replace(request, summariser=load_language_model(options.summarise, *how), template=template)
 
 
-def _print(output: Output, out: Path) -> None:
+def _print(output: Output, out: Path, folder: Path) -> None:
     for before, after in output.examples:
         print(f"{after.id}: {before.caption or '(no caption)'}\n    â†’ {after.caption}")
     for reason in output.reasons:
         print(f"skipped {reason}")
-    folder = out.with_name(f"{out.stem}-captions")
     print(f"{output.captioned:,} clips captioned, {output.rate:.2f} a second")
     if output.marked:
         kinds = ", ".join(f"{mark} {count:,}" for mark, count in output.marked.most_common())

@@ -1,9 +1,6 @@
-"""A manifest and a captioner in, a manifest with new captions out.
-
-Workers decode ahead while the model describes a batch. Each answer goes to a `Journal` at once, under a digest of
-everything that it depends on, so that a run can be killed at any time and no outdated answer is used. At the end the
-journal's answers are written into the manifest's rows. The manifest is streamed, never held.
-"""
+"""A manifest and a captioner in, a manifest with new captions out. Workers decode ahead while the model describes a
+batch. Each answer goes to a `Journal` at once, under a digest of everything that it depends on, so that a run can be
+killed at any time and no outdated answer is used. The manifest is streamed, never held."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lite_sora.captioning.frames import FrameChoice, read_clips
-from lite_sora.captioning.history import history
-from lite_sora.captioning.output import Output, draw, write
+from lite_sora.captioning.output import Output, draw, history, write
 from lite_sora.captioning.request import Request
 from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest
 from lite_sora.storage.files import make_folder, version_of
@@ -33,7 +29,6 @@ def caption_manifest(
     batch: int = 8,
     workers: int = 0,
     allow_outside: bool = False,
-    show: bool = True,
 ) -> Output | None:
     """Writes the clips of `manifest` with new captions to `out`, and next to it
 
@@ -45,7 +40,7 @@ def caption_manifest(
     None. Raises ManifestError, FolderError or ModelError, before anything is captioned, for what cannot be used."""
     from lite_sora.processes import join, leave  # needs torch, which the workers do not
 
-    check_paths(manifest, out)
+    folder = make_answers_folder(manifest, out)
     request.check(choice.count)
     clips = 0
     for clip in read_manifest(manifest, allow_outside):
@@ -55,14 +50,14 @@ def caption_manifest(
         raise ManifestError(f"{manifest}: contains no clips")
     processes = join("cpu")
     rank, world = processes.rank, processes.world
-    folder = out.with_name(f"{out.stem}-captions")
     journal, began = Journal(folder, rank), time.monotonic()
-    known = len(journal)
-    rows = _keyed(manifest, request, choice, allow_outside)
-    bar = tqdm(total=len(range(rank, clips, world)), desc="captioning", unit="clip", disable=not show or rank > 0)
-    with bar:
-        own = islice(rows, rank, None, world)
-        _caption(_pending(own, journal, bar), request, choice, manifest.parent, journal, batch, workers, bar)
+    known, total = len(journal), len(range(rank, clips, world))
+    with tqdm(total=total, desc="captioning", unit="clip", disable=rank > 0) as bar:
+        own = islice(_keyed(manifest, request, choice, allow_outside), rank, None, world)
+        pending = _pending(own, journal, bar)
+        for key, clip, answer in _captions(pending, request, choice, manifest.parent, batch, workers):
+            journal.add(clip.id, {key: answer})
+            bar.update()
     if world > 1:
         processes.wait_for_all()
         leave()
@@ -71,19 +66,19 @@ def caption_manifest(
     seconds = time.monotonic() - began
     journal.read()  # what the other processes have written
     rows = ((clip, journal.get(clip.id, key)) for key, clip in _keyed(manifest, request, choice, allow_outside))
-    output = write(rows, request.described, request.language, out, folder / "skipped.txt")
+    output = write(rows, request, out, folder / "skipped.txt")
     output.rate = (len(journal) - known) / seconds
     journal.close()
     draw(output.examples, choice, manifest.parent, folder / "examples.png")
     return output
 
 
-def check_paths(manifest: Path, out: Path) -> None:
-    """Raises ManifestError or FolderError if `out` cannot be written for `manifest`."""
+def make_answers_folder(manifest: Path, out: Path) -> Path:
+    """Makes <out>-captions. Raises ManifestError or FolderError if `out` cannot be written for `manifest`."""
     if not manifest.is_file():
         raise ManifestError(f"{manifest}: there is no such manifest")
     check_out(manifest, out)
-    make_folder(out.with_name(f"{out.stem}-captions"), f"--out {out}")
+    return make_folder(out.with_name(f"{out.stem}-captions"), f"--out {out}")
 
 
 def _keyed(manifest: Path, request: Request, choice: FrameChoice, allow_outside: bool) -> Iterator[tuple[str, Clip]]:
@@ -103,40 +98,36 @@ def _pending(rows: Iterator[tuple[str, Clip]], journal: Journal, bar: tqdm) -> I
             yield key, clip
 
 
-def _caption(
-    pending, request: Request, choice: FrameChoice, folder: Path, journal: Journal, batch: int, workers: int, bar
-) -> None:
-    """Writes the answers for (key, clip) to the journal, a batch at a time."""
+def _captions(
+    pending, request: Request, choice: FrameChoice, folder: Path, batch: int, workers: int
+) -> Iterator[tuple]:
+    """Yields (key, clip, answer) of each (key, clip), a batch at a time."""
     while ahead := list(islice(pending, AHEAD)):
         tasks = [(folder / clip.video, [(clip, choice)]) for _, clip in ahead]
         waiting = []  # (key, clip, seconds in the file, frames)
         for index, [found], _ in in_processes(read_clips, tasks, workers):
-            key, clip = ahead[index]
             if len(found) == 1:
-                journal.add(clip.id, {key: found[0]})
-                bar.update()
+                yield *ahead[index], found[0]
                 continue
-            waiting.append((key, clip, *found))
+            waiting.append((*ahead[index], *found))
             if len(waiting) == batch:
-                _answer(waiting, request, journal, bar)
+                yield from _answers(waiting, request)
                 waiting = []
         if waiting:
-            _answer(waiting, request, journal, bar)
+            yield from _answers(waiting, request)
 
 
-def _answer(waiting: list[tuple], request: Request, journal: Journal, bar: tqdm) -> None:
+def _answers(waiting: list[tuple], request: Request) -> Iterator[tuple[str, Clip, dict]]:
     keys, clips, times, frames = zip(*waiting, strict=True)
     since = [[time - (clip.start or 0) for time in seconds] for clip, seconds in zip(clips, times, strict=True)]
     try:
         captions = request.captions(list(frames), since)
     except ValueError as error:  # the model cannot take one of the clips: find out which by taking each alone
-        if len(waiting) > 1:
-            for one in waiting:
-                _answer([one], request, journal, bar)
+        if len(waiting) == 1:
+            yield keys[0], clips[0], {"broken": str(error)}
         else:
-            journal.add(clips[0].id, {keys[0]: {"broken": str(error)}})
-            bar.update()
+            for one in waiting:
+                yield from _answers([one], request)
         return
     for key, clip, seconds, caption in zip(keys, clips, times, captions, strict=True):
-        journal.add(clip.id, {key: {"frames": [round(time, 3) for time in seconds]} | caption})
-        bar.update()
+        yield key, clip, {"frames": [round(time, 3) for time in seconds]} | caption

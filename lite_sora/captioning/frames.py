@@ -1,8 +1,5 @@
-"""Which frames of a clip does a captioner see? A few have to represent all of them.
-
-"uniform" is what video models were trained with. The others spend the same number of frames where more happens: on the
-key frames that the encoder chose, on each scene, or where most moves.
-"""
+"""Which frames of a clip does a captioner see? "uniform" is what video models were trained with. The other samplings
+spend the same number of frames where more happens."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +24,6 @@ class FrameChoice:
 
 def read_chosen(path: Path, clip: Clip, choice: FrameChoice) -> tuple[list[float], np.ndarray]:
     """The chosen frames of a clip: (seconds in its file, uint8 (T, H, W, 3)).
-
     T is `count`, or less if the clip has fewer frames: a still picture has one. The picture is upright, cropped to the
     clip's stats["crop"] if it has one, and keeps its aspect ratio. H and W are at most `size`; nothing is enlarged.
     Raises ClipError for a video that cannot be read."""
@@ -58,10 +54,9 @@ def choose_times(footage: Footage, count: int, sampling: str) -> list[float]:
     keyframes  the encoder's key frames, evenly picked; uniform if the clip has fewer than `count` (most encoders set
                one every few seconds, and at cuts, so this is for long clips)
     scenes     one from each scene (`curation/scenes.py`), and the rest to the longest; of more scenes, evenly picked
-    motion     the middles of parts with equal amounts of motion (`curation/motion.py`)
-    """
-    count = min(count, max(1, int(footage.duration * footage.info.fps + 1e-3)))
-    return SAMPLINGS[sampling](footage, count)
+    motion     the middles of parts with equal amounts of motion (`curation/motion.py`)"""
+    most = max(1, int(footage.duration * footage.info.fps + 1e-3))
+    return SAMPLINGS[sampling](footage, min(count, most))
 
 
 def _uniform(footage: Footage, count: int) -> list[float]:

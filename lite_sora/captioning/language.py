@@ -1,7 +1,5 @@
-"""A causal language model that answers requests: any that transformers can load, from a folder or the hub.
-
-It writes one caption from those of single frames (`summary.py`), and a long prompt from a short one (`upsampling.py`).
-"""
+"""A causal language model, any that transformers can load, answers requests: it writes one caption from those of single
+frames (`request.py`), and a long prompt from a short one (`upsampling.py`)."""
 
 import warnings
 
@@ -12,10 +10,7 @@ from lite_sora.storage.hub import ModelError, load_pretrained
 
 def load_language_model(name: str, device: str | None = None, trust_remote_code: bool = False) -> "LanguageModel":
     """The model in a folder, or of a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct; only safetensors are read.
-
-    device: default cuda if there is one, then mps, then cpu. trust_remote_code: run Python code that comes with the
-    model. Raises ModelError for what is not a causal language model, or cannot be found.
-    """
+    Raises ModelError for what is not a causal language model, or cannot be found."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -25,15 +20,8 @@ def load_language_model(name: str, device: str | None = None, trust_remote_code:
     if trust_remote_code:
         warnings.warn(f"{name}: Python code that comes with the model may run on this machine", stacklevel=2)
     what, trust = "causal language model", {"trust_remote_code": trust_remote_code}
-    model, found = load_pretrained(
-        AutoModelForCausalLM,
-        name,
-        what,
-        use_safetensors=True,
-        dtype=torch.float32 if device == "cpu" else "auto",  # few CPUs compute in bf16
-        output_loading_info=True,
-        **trust,
-    )
+    how = {"use_safetensors": True, "dtype": torch.float32 if device == "cpu" else "auto"}  # few CPUs compute in bf16
+    model, found = load_pretrained(AutoModelForCausalLM, name, what, output_loading_info=True, **how, **trust)
     tokenizer = load_pretrained(AutoTokenizer, name, f"{what}'s tokenizer", padding_side="left", **trust)
     kind = ", ".join(model.config.architectures or [model.config.model_type])
     if "MaskedLM" in kind:
@@ -59,11 +47,8 @@ class LanguageModel:
         self, requests: list[str], max_tokens: int = 256, temperature: float = 0.0, seed: int = 0
     ) -> list[Answer]:
         """An answer to each request, all in one batch: the next turn of a chat if the tokenizer has a chat template,
-        else the text that follows.
-
-        temperature 0 takes the likeliest token each time; above 0 tokens are sampled, by seed and request alone.
-        Raises ModelError for a request that is too long for the model.
-        """
+        else the text that follows. temperature 0 takes the likeliest token each time; above 0 tokens are sampled, by
+        seed and request alone. Raises ModelError for a request that is too long for the model."""
         if not requests:
             return []
         import torch
@@ -93,15 +78,9 @@ class LanguageModel:
         """input_ids and attention_mask (B, L), padded on the left."""
         chat = self.tokenizer.chat_template is not None
         if chat:
-            requests = [
-                self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": request}],
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    enable_thinking=False,  # for templates with this option (Qwen3)
-                )
-                for request in requests
-            ]
+            chats = [[{"role": "user", "content": request}] for request in requests]
+            how = {"add_generation_prompt": True, "enable_thinking": False}  # an option of some templates (Qwen3)
+            requests = self.tokenizer.apply_chat_template(chats, tokenize=False, **how)
         tokens = self.tokenizer(requests, padding=True, return_tensors="pt", add_special_tokens=not chat)
         return {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
 

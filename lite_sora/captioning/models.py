@@ -1,8 +1,5 @@
-"""Any vision-language model that transformers serves: load it, and have it describe clips.
-
-One path for all families: frames and a prompt → the processor's tensors → `generate` → the new words. The differences
-between families are a table in families.py.
-"""
+"""Any vision-language model that transformers serves describes clips, on one path for all families: frames and a prompt
+→ the processor's tensors → `generate` → the new words. The differences between families are a table in families.py."""
 
 import json
 import warnings
@@ -11,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from PIL import Image
 
 from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.families import FAMILIES, Family
-from lite_sora.captioning.processors import load_processor
+from lite_sora.captioning.families import FAMILIES, Family, load_processor
 from lite_sora.processes import default_device
 from lite_sora.storage.hub import ModelError, load_pretrained
 
@@ -24,68 +21,51 @@ WHAT = "vision-language model"
 
 
 def load_captioner(name: str, device: str | None = None, trust_remote_code: bool = False) -> "Captioner":
-    """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere.
-
-    Weights are read from .safetensors only, and a model's own Python code runs only with trust_remote_code. Raises
-    ModelError, which says what to do, for a model that cannot be used.
-    """
-    import transformers
-
+    """A captioner from a folder or a hub id; in bf16 on CUDA, in fp32 elsewhere. Weights are read from .safetensors
+    only, and a model's own Python code runs only with trust_remote_code. Raises ModelError, which says what to do, for
+    a model that cannot be used."""
     if trust_remote_code:
         warnings.warn(f"{name} may run code of its own on this machine (trust_remote_code)", stacklevel=2)
-    device = device or default_device()
-    config = _load_config(name, trust_remote_code)
+    device, trust = device or default_device(), {"trust_remote_code": trust_remote_code}
+    config = _load_config(name, **trust)
     model_class = getattr(transformers, _auto_class(name, config, trust_remote_code))
     family = FAMILIES.get(config.model_type, Family())
     if trained_on := getattr(config, "num_image_with_embedding", None):  # GIT for videos
         family = replace(family, takes="images", frames=trained_on)
     try:
-        processor = load_processor(name, config, family, trust_remote_code)
+        processor = load_processor(name, config, family, **trust)
     except ModelError:
         raise
-    except ImportError as error:
-        raise ModelError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:  # files from elsewhere can be wrong in any way
         raise ModelError(f"{name}: its processor cannot be loaded ({error})") from error
-    model = load_pretrained(
-        model_class,
-        name,
-        WHAT,
-        dtype=torch.bfloat16 if device.startswith("cuda") else torch.float32,
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-    )
+    dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    model = load_pretrained(model_class, name, WHAT, dtype=dtype, use_safetensors=True, **trust)
     return Captioner(name, family, processor, model.eval().to(device))
 
 
-def _load_config(name: str, trust_remote_code: bool):
+def _load_config(name: str, **trust):
     """The model's configuration; most mistakes in a name are found here."""
-    from transformers import AutoConfig
-
-    folder = Path(name)
+    folder, file = Path(name), Path(name, "config.json")
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"{name} has no config.json: name the folder that a model was saved or downloaded to")
         try:
-            settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ModelError(f"{folder / 'config.json'} is not JSON ({error})") from error
-        if "model_type" not in settings:
-            raise ModelError(f"{name} is not a model of the transformers library: config.json has no model_type")
+            if "model_type" not in json.loads(file.read_text(encoding="utf-8")):
+                raise ModelError(f"{name} is not a model of the transformers library: config.json has no model_type")
+        except OSError:
+            raise ModelError(f"{name} has no config.json: name the folder of a saved model") from None
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelError(f"{file} is not JSON ({error})") from error
     elif folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"there is no folder {name}")
-    return load_pretrained(AutoConfig, name, WHAT, trust_remote_code=trust_remote_code)
+    return load_pretrained(transformers.AutoConfig, name, WHAT, **trust)
 
 
 def _auto_class(name: str, config, trust_remote_code: bool) -> str:
     """The auto class of transformers that loads the model: one for all, except for a model with its own code."""
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    if type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return "AutoModelForImageTextToText"
-    own = getattr(config, "auto_map", None) or {}
+    own = getattr(config, "auto_map", None) if trust_remote_code else None
     for kind in ("AutoModelForImageTextToText", "AutoModelForCausalLM", "AutoModel"):
-        if trust_remote_code and kind in own:
+        if kind in (own or {}):
             return kind
     raise ModelError(f"{name} is a {config.model_type}, which takes no images: name a vision-language model")
 
@@ -95,10 +75,8 @@ class Captioner:
 
     def __init__(self, name: str, family: Family, processor, model):
         self.name, self.family, self.processor, self.model = name, family, processor, model
-        # "video": the frames as a video; "images": several frames at a time, as images; "image": one frame at a time
-        self.takes = family.takes
-        if family.takes == "video" and processor.video_processor is None:
-            self.takes = "images"
+        without_videos = family.takes == "video" and processor.video_processor is None
+        self.takes = "images" if without_videos else family.takes  # as in `Family`
         self.template = getattr(processor, "chat_template", None)
         if family.prompt is None and self.template is None:
             raise ModelError(f"{name} has no chat template, which is needed to write its prompt")
@@ -119,8 +97,7 @@ class Captioner:
 
         temperature 0 takes the likeliest word each time; above 0 words are sampled, the same ones for the same seed.
         Models that read no text (BLIP, GIT, …) and those with one task (Florence-2, …) ignore the prompt. Raises
-        ValueError for clips that the model cannot take.
-        """
+        ValueError for clips that the model cannot take."""
         for clip in clips:
             self._check(clip)
         answers: dict[int, Answer] = {}
@@ -162,9 +139,8 @@ class Captioner:
         bos = self.processor.tokenizer.bos_token
         if bos and text.startswith(bos):  # from the chat template: no second one
             seen["add_special_tokens"] = False
-        inputs = self.processor(
-            text=[text] * len(clips), padding=True, return_tensors="pt", **seen, **self.family.options
-        )
+        seen |= self.family.options
+        inputs = self.processor(text=[text] * len(clips), padding=True, return_tensors="pt", **seen)
         inputs.pop("labels", None)  # some processors add them for training
         return inputs
 
@@ -174,15 +150,13 @@ class Captioner:
         placeholder = str(getattr(self.processor, f"{kind}_token", ""))
         if not self.template:
             return self.family.prompt.replace("{frames}", placeholder * count).replace("{prompt}", prompt)
-        content = [{"type": kind}] * count + [{"type": "text", "text": prompt}]
-        message = {"role": "user", "content": content}
+        message = {"role": "user", "content": [{"type": kind}] * count + [{"type": "text", "text": prompt}]}
         text = self.processor.apply_chat_template([message], add_generation_prompt=True)
         if placeholder and text.count(placeholder) != count:
             raise ValueError(f"it writes {text.count(placeholder)} × {placeholder} instead of {count}")
         return text
 
     def _write(self, inputs, max_tokens: int, temperature: float, seed: int) -> list[Answer]:
-        """Runs `generate` and decodes the new tokens."""
         inputs = inputs.to(self.model.device, self.model.dtype)
         how = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
         devices = [self.model.device] if self.model.device.type == "cuda" else []

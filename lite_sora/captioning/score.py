@@ -9,7 +9,6 @@ facts        with --toy: shape, colour and motion in a toy world's captions, rig
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -24,13 +23,17 @@ from lite_sora.curation.footage import Footage, Reader
 from lite_sora.curation.similarity import FrameTextSimilarity
 from lite_sora.data.clip import Clip, ManifestError, read_rows
 from lite_sora.data.video import ClipError
-from lite_sora.processes import DeviceError, check_device
-from lite_sora.storage.files import FolderError, make_folder, write_whole
-from lite_sora.storage.hub import ModelError
+from lite_sora.errors import UserError
+from lite_sora.processes import check_device
+from lite_sora.storage.files import make_folder, write_whole
+from lite_sora.storage.runs import write_json
 from lite_sora.toy.sentences import facts_of, mark_caption
 
 LISTED = 20  # problems that are listed; the others are only counted
 WORD = re.compile("[\u3400-\u9fff]|[^\\W\u3400-\u9fff]+(?:['’][^\\W\u3400-\u9fff]+)*")
+NUMBERS = ("words", "repetition", "similarity")
+SUMMARY = {"mean": statistics.fmean, "median": statistics.median, "min": min, "max": max}
+MARKS = {"right": "tab:green", "wrong": "tab:red", "missing": "tab:gray"}  # of facts, with their colours
 Triples = list[tuple[str, str, str]]  # shape, colour and motion of each thing
 
 
@@ -39,14 +42,13 @@ class Scores:
     """A few numbers of each caption, and the hashes of all different n-grams."""
 
     clips: int = 0
-    captions: int = 0
     empty: int = 0
     words: array = field(default_factory=lambda: array("f"))  # one number a caption, as in the next two
     repetition: array = field(default_factory=lambda: array("f"))
     similarity: array = field(default_factory=lambda: array("f"))
     different: set[int] = field(default_factory=set)  # captions
     grams: dict[int, set[int]] = field(default_factory=lambda: {1: set(), 2: set()})
-    facts: Counter = field(default_factory=Counter)  # right, wrong, missing
+    facts: Counter = field(default_factory=Counter)  # of `MARKS`
     marked: int = 0  # captions whose facts were checked
     all_right: int = 0
     problems: int = 0
@@ -56,21 +58,6 @@ class Scores:
         self.problems += 1
         if len(self.listed) < LISTED:
             self.listed.append(text)
-
-    def add(self, caption: str) -> None:
-        words = words_of(caption)
-        self.captions += 1
-        self.words.append(len(words))
-        self.repetition.append(repetition(words))
-        self.different.add(hash(caption))
-        for n, grams in self.grams.items():
-            grams.update(map(hash, ngrams(words, n)))
-
-    def add_facts(self, caption: str, truth: Triples) -> None:
-        marks = mark_caption(caption, truth)
-        self.facts.update(marks)
-        self.marked += 1
-        self.all_right += not marks["wrong"] and not marks["missing"]
 
 
 def words_of(caption: str) -> list[str]:
@@ -94,11 +81,9 @@ def score(
     truth: dict[str, Triples] | None = None,
     allow_outside: bool = False,
 ) -> Scores:
-    """Measures all captions of a manifest, row by row. truth: {clip id: the things that it really shows}.
-
-    Broken rows and videos, and clips without a caption or without known facts, are problems: counted, listed and left
-    out. Raises ManifestError if there is no such manifest.
-    """
+    """Measures all captions of a manifest, row by row. truth: {clip id: the things that it really shows}. Broken rows
+    and videos, and clips without a caption or without known facts, are problems: counted, listed and left out. Raises
+    ManifestError if there is no such manifest."""
     manifest, scores = Path(manifest), Scores()
     for _, clip in tqdm(read_rows(manifest, allow_outside), "scoring", unit="clip", leave=False):
         if isinstance(clip, ManifestError):
@@ -110,15 +95,24 @@ def score(
             scores.empty += 1
             scores.add_problem(f"clip {clip.id!r} has no caption")
         for caption in captions:
-            scores.add(caption)
+            words = words_of(caption)
+            scores.words.append(len(words))
+            scores.repetition.append(repetition(words))
+            scores.different.add(hash(caption))
+            for n, grams in scores.grams.items():
+                grams.update(map(hash, ngrams(words, n)))
         if truth is not None and clip.id not in truth:
             scores.add_problem(f"clip {clip.id!r}: it is unknown what it shows")
         elif truth is not None:
             for caption in captions or [""]:
-                scores.add_facts(caption, truth[clip.id])
+                marks = mark_caption(caption, truth[clip.id])
+                scores.facts.update(marks)
+                scores.marked += 1
+                scores.all_right += marks["wrong"] == marks["missing"] == 0
         if similarity and captions:
+            path = manifest.parent / clip.video
             try:
-                frames = Footage(clip, manifest.parent / clip.video, Reader(manifest.parent / clip.video)).pick(3)
+                frames = Footage(clip, path, Reader(path)).pick(3)
                 scores.similarity.extend(similarity.score([frames] * len(captions), captions))
             except ClipError as error:
                 scores.add_problem(str(error))
@@ -127,31 +121,25 @@ def score(
 
 def read_truth(manifest: Path | str) -> dict[str, Triples]:
     """{clip id: the things in it} of a toy world's manifest."""
-    return {
-        clip.id: things
-        for _, clip in read_rows(manifest, True)
-        if isinstance(clip, Clip) and (things := facts_of(clip))
-    }
-
-
-# ---------------------------------------------------------------- for people and programs
+    clips = (clip for _, clip in read_rows(manifest, True) if isinstance(clip, Clip))
+    return {clip.id: things for clip in clips if (things := facts_of(clip))}
 
 
 def results(scores: Scores) -> dict:
     """All numbers, for JSON. Facts are fractions of all facts that captions say or should say; "wrong" includes facts
     about things that are not there."""
-    found = {"clips": scores.clips, "captions": scores.captions, "empty": scores.empty, "problems": scores.problems}
-    for name in ("words", "repetition", "similarity"):
+    captions = len(scores.words)
+    found = {"clips": scores.clips, "captions": captions, "empty": scores.empty, "problems": scores.problems}
+    for name in NUMBERS:
         if values := getattr(scores, name):
-            numbers = (statistics.fmean(values), statistics.median(values), min(values), max(values))
-            found[name] = dict(zip(("mean", "median", "min", "max"), numbers, strict=True))
-    if scores.captions:
+            found[name] = {label: summary(values) for label, summary in SUMMARY.items()}
+    if captions:
         total = {n: sum(max(0, int(words) + 1 - n) for words in scores.words) for n in scores.grams}
         found["diversity"] = {"vocabulary": len(scores.grams[1])}
         found["diversity"] |= {f"distinct-{n}": len(grams) / max(1, total[n]) for n, grams in scores.grams.items()}
-        found["diversity"]["different captions"] = len(scores.different) / scores.captions
+        found["diversity"]["different captions"] = len(scores.different) / captions
     if scores.marked:
-        found["facts"] = {mark: scores.facts[mark] / scores.facts.total() for mark in ("right", "wrong", "missing")}
+        found["facts"] = {mark: scores.facts[mark] / scores.facts.total() for mark in MARKS}
         found["facts"] |= {"all right": scores.all_right / scores.marked, "captions": scores.marked}
     return found
 
@@ -159,20 +147,17 @@ def results(scores: Scores) -> dict:
 def table(found: dict) -> str:
     """The numbers as text, a few lines."""
     lines = [f"{found['captions']:,} captions of {found['clips']:,} clips, {found['empty']:,} of them without one"]
-    lines.append(f"{'':12}" + "".join(f"{name:>10}" for name in ("mean", "median", "min", "max")))
-    for name in ("words", "repetition", "similarity"):
+    lines.append(f"{'':12}" + "".join(f"{label:>10}" for label in SUMMARY))
+    for name in NUMBERS:
         if name in found:
             lines.append(f"{name:12}" + "".join(f"{value:10.4g}" for value in found[name].values()))
     if diversity := found.get("diversity"):
-        lines.append(
-            f"diversity   {diversity['vocabulary']:,} words, distinct-1 {diversity['distinct-1']:.4f}, distinct-2 "
-            f"{diversity['distinct-2']:.4f}, {diversity['different captions']:.1%} of the captions differ"
-        )
+        line = "diversity   {vocabulary:,} words, distinct-1 {distinct-1:.4f}, distinct-2 {distinct-2:.4f}, "
+        lines.append(line.format_map(diversity) + f"{diversity['different captions']:.1%} of the captions differ")
     if facts := found.get("facts"):
-        fractions = " · ".join(f"{mark} {facts[mark]:.1%}" for mark in ("right", "wrong", "missing"))
-        lines.append(
-            f"facts       {fractions}; all right in {facts['all right']:.1%} of {facts['captions']:,} captions"
-        )
+        fractions = " · ".join(f"{mark} {facts[mark]:.1%}" for mark in MARKS)
+        right = f"all right in {facts['all right']:.1%} of {facts['captions']:,} captions"
+        lines.append(f"facts       {fractions}; {right}")
     return "\n".join(lines)
 
 
@@ -189,45 +174,41 @@ def draw(scores: Scores, path: Path) -> None:
         panel.hist(values, bins=20, range=(0, 1) if name == "repeated 4-grams" else None)
         panel.set(xlabel=name, ylabel="captions")
     if scores.marked:
-        marks = ("right", "wrong", "missing")
-        axes[-1].bar(marks, [scores.facts[mark] for mark in marks], color=("tab:green", "tab:red", "tab:gray"))
+        axes[-1].bar(list(MARKS), [scores.facts[mark] for mark in MARKS], color=list(MARKS.values()))
         axes[-1].set(ylabel="facts")
     write_whole(path, lambda part: figure.savefig(part, format="png"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lite_sora.captioning.score",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")
-    parser.add_argument("--toy", action="store_true", help="the clips are the toy world's: score their facts")
-    parser.add_argument(
-        "--truth", type=Path, help="with --toy: the toy world's own manifest, if this one lacks the facts"
-    )
-    parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
-    parser.add_argument("--picture", type=Path, help="a PNG for their histograms")
-    parser.add_argument("--device", help="for CLIP (default: cuda if there is one, then mps, then cpu)")
-    parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m lite_sora.captioning.score", description=__doc__, formatter_class=raw)
+    flag = parser.add_argument
+    flag("manifest", type=Path)
+    flag("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")
+    flag("--toy", action="store_true", help="the clips are the toy world's: score their facts")
+    flag("--truth", type=Path, help="with --toy: the toy world's own manifest, if this one lacks the facts")
+    flag("--out", type=Path, help="a JSON file for the numbers")
+    flag("--picture", type=Path, help="a PNG for their histograms")
+    flag("--device", help="for CLIP (default: cuda if there is one, then mps, then cpu)")
+    flag("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
     if options.truth and not options.toy:
         parser.error("--truth is for --toy")
+    source = options.truth or options.manifest
     try:
-        for flag, path in (("--out", options.out), ("--picture", options.picture)):
-            if path:
-                make_folder(path.parent, f"{flag} {path}")
+        for name in ("out", "picture"):
+            if path := getattr(options, name):
+                make_folder(path.parent, f"--{name} {path}")
         device = check_device(options.device)
-        truth = read_truth(options.truth or options.manifest) if options.toy else None
+        truth = read_truth(source) if options.toy else None
         if truth == {}:
             raise ManifestError(
-                f"{options.truth or options.manifest}: does not say what the clips show (stats, toy); with --truth, "
-                "name the manifest that the toy world was written with"
+                f"{source}: does not say what the clips show (stats, toy); with --truth, name the manifest that the "
+                "toy world was written with"
             )
         clip = FrameTextSimilarity(options.clip, device) if options.clip else None
         scores = score(options.manifest, clip, truth, options.allow_outside)
-    except (DeviceError, FolderError, ManifestError, ModelError) as error:
+    except UserError as error:
         sys.exit(f"score: {error}")
     found = {"manifest": str(options.manifest), "clip": options.clip, **results(scores)}
     print(table(found))
@@ -235,7 +216,7 @@ def main() -> None:
         more = f" (the first {LISTED} of them)" if scores.problems > LISTED else ""
         print(f"problems: {scores.problems:,}{more}", *scores.listed, sep="\n")
     if options.out:
-        write_whole(options.out, lambda part: part.write_text(json.dumps(found, indent=2) + "\n"))
+        write_json(options.out, found)
     if options.picture:
         draw(scores, options.picture)
 

@@ -1,8 +1,6 @@
-"""A captioner that can be trained here: a small SmolVLM (2504.05299) of transformers' own classes, untrained.
-
-A vision tower encodes each frame, neighbouring patches are merged into few tokens (pixel shuffle), and a language model
-reads the tokens of all frames and writes the caption. `training/captioner.py` trains it.
-"""
+"""A captioner that `training/captioner.py` trains: a small SmolVLM (2504.05299) of transformers' own classes. A vision
+tower encodes each frame, neighbouring patches are merged into few tokens (pixel shuffle), and a language model reads
+the tokens of all frames and writes the caption."""
 
 import numpy as np
 import torch
@@ -33,28 +31,19 @@ def make_processor(captions: list[str], words: int, side: int, patch: int, merge
 
     speller = Tokenizer(models.BPE())
     speller.pre_tokenizer, speller.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    speller.train_from_iterator(
-        captions,
-        trainers.BpeTrainer(vocab_size=words, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=speller,
-        pad_token=PAD,
-        bos_token=START,
-        eos_token=END,
-        extra_special_tokens={
-            "image_token": IMAGE,
-            "fake_image_token": AROUND_IMAGE,
-            "global_image_token": GLOBAL_IMAGE,
-            "end_of_utterance_token": END,
-        },
-        padding_side="left",
-    )
-    size = {"longest_edge": side}
+    how = {"special_tokens": SPECIAL, "initial_alphabet": pre_tokenizers.ByteLevel.alphabet(), "show_progress": False}
+    speller.train_from_iterator(captions, trainers.BpeTrainer(vocab_size=words, **how))
+    special = {"pad_token": PAD, "bos_token": START, "eos_token": END}
+    special["extra_special_tokens"] = {
+        "image_token": IMAGE,
+        "fake_image_token": AROUND_IMAGE,
+        "global_image_token": GLOBAL_IMAGE,
+        "end_of_utterance_token": END,
+    }
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=speller, padding_side="left", **special)
+    size, tokens = {"longest_edge": side}, (side // patch // merge) ** 2  # tokens of a frame
     images = Idefics3ImageProcessorPil(size=size, max_image_size=size, do_image_splitting=False)
-    tokens_per_frame = (side // patch // merge) ** 2
-    return Idefics3Processor(images, tokenizer, image_seq_len=tokens_per_frame, chat_template=CHAT_TEMPLATE)
+    return Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=CHAT_TEMPLATE)
 
 
 def make_model(vocabulary: int, channels: int, layers: int, heads: int, side: int, patch: int, merge: int):
@@ -62,34 +51,25 @@ def make_model(vocabulary: int, channels: int, layers: int, heads: int, side: in
     become one token of its language model. `channels`, `layers` and `heads` are those of both."""
     from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
-    size = {
-        "hidden_size": channels,
-        "intermediate_size": 4 * channels,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-    }
-    tokens = {"pad_token_id": SPECIAL.index(PAD), "bos_token_id": SPECIAL.index(START)}
-    tokens |= {"eos_token_id": SPECIAL.index(END)}
+    size = {"hidden_size": channels, "num_hidden_layers": layers, "num_attention_heads": heads}
+    size["intermediate_size"] = 4 * channels
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # of `SPECIAL`
     config = SmolVLMConfig(
         vision_config=size | {"image_size": side, "patch_size": patch},
         text_config=size | tokens | {"model_type": "llama", "vocab_size": vocabulary, "max_position_embeddings": 2048},
         scale_factor=merge,
         image_token_id=SPECIAL.index(IMAGE),
-        pad_token_id=SPECIAL.index(PAD),
+        pad_token_id=tokens["pad_token_id"],
     )
     model = SmolVLMForConditionalGeneration(config)
     model.generation_config.update(**tokens)
     return model
 
 
-# ---------------------------------------------------------------- its input and output
-
-
 def prompt(processor, frames: int) -> Tensor:
     """Token ids (P,) of the prompt before a caption, as the processor makes them when the model is used."""
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": [{"type": "image"}] * frames}], add_generation_prompt=True
-    )
+    message = {"role": "user", "content": [{"type": "image"}] * frames}
+    text = processor.apply_chat_template([message], add_generation_prompt=True)
     blank = np.zeros((8, 8, 3), np.uint8)
     return torch.tensor(processor(text=[text], images=[[blank] * frames])["input_ids"][0])
 

@@ -1,27 +1,21 @@
-"""A short prompt → one in the style of the training captions, before generation.
-
-A model that was trained on long captions works best with long prompts, and people write short ones. DALL-E 3
-("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora therefore let a language model rewrite
-them. For the toy world, rules do it without a model.
-"""
+"""A short prompt → one in the style of the training captions, on which a model that was trained on long captions works
+best. DALL-E 3 ("Improving Image Generation with Better Captions", 2023, section 3.5) and Sora let a language model
+rewrite prompts. For the toy world, rules do it without a model."""
 
 import re
 import warnings
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from lite_sora.captioning.answers import Answer
+from lite_sora.captioning.answers import Answer, whole_sentences
 from lite_sora.captioning.language import LanguageModel
-from lite_sora.captioning.prompts import fill, read_prompt
+from lite_sora.captioning.request import fill, read_prompt
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.seeds import seed_of
 from lite_sora.toy.sentences import captions
 from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, random_scene, random_thing
-
-# ---------------------------------------------------------------- with a language model
 
 
 def upsample(
@@ -29,19 +23,13 @@ def upsample(
 ) -> list[str]:
     """The prompts as the model rewrites them: in the style of the examples (prompts/upsample-like), or without examples
     in that of detailed captions (prompts/upsample). A Chinese prompt is rewritten in Chinese. The same prompt and seed
-    give the same result.
-
-    Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty one, for which the
-    prompt is kept.
-    """
-    requests = []
+    give the same result. Warns of an answer that was cut off, of which the whole sentences are kept, and of an empty
+    one, for which the prompt is kept."""
+    requests, parts = [], {"examples": "\n".join(examples)} if examples else {}
     for prompt in prompts:
         language = "zh" if re.search("[\u4e00-\u9fff]", prompt) else "en"
-        if examples:
-            template = read_prompt("upsample-like", language)
-            requests.append(fill(template, examples="\n".join(examples), prompt=prompt))
-        else:
-            requests.append(fill(read_prompt("upsample", language), prompt=prompt))
+        template = read_prompt("upsample-like" if examples else "upsample", language)
+        requests.append(fill(template, **parts, prompt=prompt))
     answers = model.write(requests, max_tokens=128, temperature=temperature, seed=seed)
     return [_usable(answer, prompt, model.name) for answer, prompt in zip(answers, prompts, strict=True)]
 
@@ -51,8 +39,7 @@ def _usable(answer: Answer, prompt: str, model: str) -> str:
     text = answer.text.partition("\n\n")[0]
     if not answer.finished and text == answer.text:
         warnings.warn(f"{model} did not finish its answer to the prompt {prompt!r}", stacklevel=3)
-        sentences = re.match(r"(?s).*[.!?。！？]", text)
-        text = sentences[0] if sentences else text
+        text = whole_sentences(text)
     text = " ".join(text.split()).strip("\"'*“”「」 ")
     if not text:
         warnings.warn(f"{model} wrote nothing for the prompt {prompt!r}, which is kept", stacklevel=3)
@@ -67,11 +54,8 @@ def training_captions(training: dict, most: int = 8) -> list[str]:
     if not training.get("data"):
         corner = CORNERS.get(training.get("toy_corner"), Corner())
         return [captions(random_scene(np.random.default_rng(index), corner))[0] for index in range(most)]
-    manifest = Path(training["data"])
-    if not manifest.is_file():
-        return []
+    clips = read_manifest(training["data"], allow_outside=True)  # no video is opened
     try:
-        clips = read_manifest(manifest, allow_outside=True)  # no video is opened
         return list(islice((clip.caption for clip in clips if clip.for_training and clip.caption), most))
     except ManifestError:
         return []
@@ -112,10 +96,8 @@ TO = {"top": "up", "bottom": "down"}
 def upsample_toy(prompt: str, seed: int = 0) -> str:
     """A prompt about one thing → the words of the toy world's captions: "red ball going right" → "a red circle moving
     right". A shape, colour or motion (right, left, up, down) that is not in the prompt is drawn by the seed.
-
     Size, speed and background, which the plainest caption leaves out, are said if the prompt says them. Raises
-    ValueError for a word that is not understood, and for a prompt that contradicts itself.
-    """
+    ValueError for a word that is not understood, and for a prompt that contradicts itself."""
     said = _read(prompt)
     rng = np.random.default_rng(seed_of(seed, "upsample", prompt))
     corner = Corner()
@@ -143,9 +125,7 @@ def _read(prompt: str) -> dict[str, str]:
     if re.search(r"\band (?:an?|the|one|something)\b", text):
         raise ValueError(f"the prompt {prompt!r} is about more than one thing; the toy world's rules take one")
     said: dict[str, str] = {}
-    for word in words:
-        if word in FILLERS:
-            continue
+    for word in [word for word in words if word not in FILLERS]:
         if word not in MEANING:
             raise ValueError(
                 f"the prompt {prompt!r} has the word {word!r}, which the toy world's rules do not understand; they "

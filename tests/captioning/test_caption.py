@@ -40,7 +40,7 @@ def manifest(tmp_path) -> Path:
 
 def run(manifest: Path, captioner, prompt="What?", frames=2, name="out", summariser=None, sampling="uniform", **more):
     """Captions `manifest`; returns the outcome and the clips by id."""
-    out, settings = manifest.with_name(f"{name}.jsonl"), {"batch": 2, "workers": 0, "show": False}
+    out, settings = manifest.with_name(f"{name}.jsonl"), {"batch": 2, "workers": 0}
     flags = {key: more.pop(key) for key in ("batch", "workers", "allow_outside") if key in more}
     request = Request(captioner, prompt, summariser=summariser, **more)
     outcome = caption_manifest(request, FrameChoice(frames, sampling), manifest, out, **settings | flags)
@@ -322,7 +322,7 @@ def test_manifests_that_cannot_be_used(manifest, name, row, message):
         lines.write(json.dumps(row) + "\n" if row else "")
     captioner = Captioner()
     with pytest.raises(ManifestError, match=message):
-        caption_manifest(Request(captioner, "What?"), FrameChoice(), manifest, manifest.parent / name, show=False)
+        caption_manifest(Request(captioner, "What?"), FrameChoice(), manifest, manifest.parent / name)
     assert captioner.batches == [] and not manifest.with_name("out.jsonl").exists()
 
 

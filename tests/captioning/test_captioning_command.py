@@ -12,7 +12,7 @@ from captioning import tiny
 from conftest import ROOT
 
 from lite_sora.captioning import __main__ as command_line
-from lite_sora.captioning.prompts import read_prompt
+from lite_sora.captioning.request import read_prompt
 from lite_sora.data.clip import read_manifest
 from lite_sora.toy.dataset import write_toy_dataset
 

@@ -10,8 +10,7 @@ from writer import save_writer
 
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.language import LanguageModel, _sample, load_language_model
-from lite_sora.captioning.prompts import FOLDER, fill, read_prompt
-from lite_sora.captioning.summary import summarise
+from lite_sora.captioning.request import FOLDER, fill, read_prompt, summarise
 from lite_sora.storage.hub import ModelError
 
 REQUESTS = ["a dog", "a much longer request about a red circle", "圆"]
@@ -194,7 +193,7 @@ def test_prompts_that_cannot_be_used(tmp_path):
 def test_a_summary_is_asked_for_with_all_captions_and_times(model, monkeypatch):
     asked = []
 
-    def write(requests, *settings):
+    def write(requests, **settings):
         asked.extend(requests)
         return [Answer(f"summary {number}") for number, _ in enumerate(requests)]
 

@@ -141,7 +141,7 @@ def test_a_broken_video_is_a_problem_and_its_caption_still_counts(toy, tmp_path)
         toy, tmp_path / "m.jsonl", lambda n, clip: replace(clip, video="broken.mp4") if n == 3 else clip
     )
     scores = score(manifest, Brightness(), allow_outside=True)
-    assert scores.captions == 4 * 64 and len(scores.similarity) == 4 * 63
+    assert len(scores.words) == 4 * 64 and len(scores.similarity) == 4 * 63
     assert scores.problems == 1 and "broken.mp4" in scores.listed[0]
 
 

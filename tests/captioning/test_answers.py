@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from lite_sora.captioning.answers import Answer
-from lite_sora.captioning.quality import badness, marks, repeated_fraction, usable, whole_sentences
+from lite_sora.captioning.answers import Answer, badness, marks, repeated_fraction, usable, whole_sentences
 from lite_sora.toy.sentences import captions
 from lite_sora.toy.world import random_scene
 
