@@ -11,6 +11,7 @@ Data-Juicer's recipes can be read too: their list is under `process:`, operators
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lite_sora.errors import UserError
 
 # Limits of some settings, the same for all operators.
 DETECTORS = ("content", "adaptive")
-LIMITS = {"seconds": (0.1, float("inf")), "frames": (1, 64), "min_frames": (1, float("inf")), "share": (0, 0.45)}
+LIMITS = {"seconds": (0.1, inf), "frames": (1, 64), "min_frames": (1, inf), "share": (0, 0.45)}
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -39,13 +40,16 @@ class Step:
     applied: dict[str, Any]
 
     def __str__(self) -> str:
-        settings = (self.measured | self.applied).items()
+        settings = [(key, value) for key, value in (self.measured | self.applied).items() if value not in (None, "")]
         words = [
-            f"{key}={_plain(value)}"
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in settings
-            if value is not None and value is not False and value != ""
+            if value is not False
         ]
         return f"{self.name}({', '.join(words)})" if words else self.name
+
+
+Steps = list[tuple[int, Step]]  # with their indices in the recipe
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,19 @@ class Recipe:
     steps: list[Step]
     left_out: list[str] = field(default_factory=list)  # operators of the file that are not done here, and why
 
-    def levels(self) -> list[list[tuple[int, Step]]]:
-        """The steps with their indices, in groups; each group but the last ends with a splitter."""
-        groups: list[list[tuple[int, Step]]] = [[]]
+    def levels(self) -> list["Steps"]:
+        """All steps, in groups; each group but the last ends with a splitter."""
+        groups: list[Steps] = [[]]
         for index, step in enumerate(self.steps):
             groups[-1].append((index, step))
             if step.name in SPLITTERS:
                 groups.append([])
         return groups
+
+
+def shipped() -> str:
+    """The names of the recipes that ship with lite_sora."""
+    return ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
 
 
 def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
@@ -75,8 +84,7 @@ def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
     if not path.is_file():
         path = SHIPPED / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-        raise RecipeError(f"{name}: neither a file nor a recipe that ships with lite_sora ({known})")
+        raise RecipeError(f"{name}: neither a file nor a recipe that ships with lite_sora ({shipped()})")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -85,8 +93,7 @@ def read_recipe(name: str, skip_unknown: bool = False) -> Recipe:
         text = text.replace("\t", " ")  # JSON may be indented with tabs, which YAML forbids
     try:
         root = yaml.compose(text, yaml.SafeLoader)  # a tree of nodes that know their lines
-        constructor = yaml.SafeLoader("")
-        whole = constructor.construct_document(root) if root else None
+        whole = yaml.SafeLoader("").construct_document(root) if root else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise RecipeError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if isinstance(whole, dict) and "process" in whole:  # Data-Juicer's
@@ -136,9 +143,8 @@ def _step(name: str, settings: dict, where: str) -> Step:
     operator = OPERATORS[name]
     defaults = operator.measured | operator.applied
     if unknown := [str(key) for key in settings if key not in defaults]:
-        raise RecipeError(
-            f"{where}: {name} has no setting {', '.join(unknown)}; it has {', '.join(defaults) or 'none'}"
-        )
+        known = ", ".join(defaults) or "none"
+        raise RecipeError(f"{where}: {name} has no setting {', '.join(unknown)}; it has {known}")
     values = {
         key: _value(key, settings.get(key, default), default, f"{where}: {name}: {key}")
         for key, default in defaults.items()
@@ -161,34 +167,30 @@ def _value(key: str, value: Any, default: Any, where: str) -> Any:
         if isinstance(value, bool):
             raise ValueError
         number = float(Fraction(value.replace(":", "/")) if isinstance(value, str) else value)
-        low, high = LIMITS.get(key, (-float("inf"), float("inf")))
-        if not low <= number <= high:
-            raise RecipeError(f"{where} is {value}, not from {low} to {high}")
-        return int(number) if number.is_integer() else number
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
-        if isinstance(error, RecipeError):
-            raise
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise RecipeError(f"{where} is {value!r}, not a number") from None
+    low, high = LIMITS.get(key, (-inf, inf))
+    if not low <= number <= high:
+        raise RecipeError(f"{where} is {value}, not from {low} to {high}")
+    return int(number) if number.is_integer() else number
 
 
 def _translated(name: str, settings: dict, where: str) -> list[Step]:
     """The steps that translate an operator of Data-Juicer."""
     settings = {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}
     for key in settings.keys() & ONLY.keys():
-        if settings[key] not in (ONLY[key], "all_keyframes"):
+        if (value := settings.pop(key)) not in (ONLY[key], "all_keyframes"):
             raise RecipeError(
-                f"{where}: {name}: {key} is {settings[key]!r}, which is not supported here; only {ONLY[key]!r} is"
+                f"{where}: {name}: {key} is {value!r}, which is not supported here; only {ONLY[key]!r} is"
             )
-    settings = {key: value for key, value in settings.items() if key not in ONLY}
     translations = TRANSLATIONS[name]
     known = [key for translation in translations for key in translation.settings]
     if unknown := [str(key) for key in settings if key not in known]:
         raise RecipeError(f"{where}: {name}: {', '.join(unknown)} is not supported here; {', '.join(known)} are")
     steps = []
     for translation in translations:
-        ours = translation.defaults | {
-            translation.settings[key]: value for key, value in settings.items() if key in translation.settings
-        }
+        names = translation.settings
+        ours = translation.defaults | {names[key]: value for key, value in settings.items() if key in names}
         for key in ours.keys() & {"min", "max"} if translation.factor != 1 else ():
             if isinstance(ours[key], (int, float)):
                 ours[key] *= translation.factor
@@ -198,7 +200,3 @@ def _translated(name: str, settings: dict, where: str) -> list[Step]:
             ours["detector"] = VALUES[ours["detector"]]
         steps.append(_step(translation.name, ours, where))
     return steps
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -32,11 +32,8 @@ def _hsv(frame: np.ndarray) -> np.ndarray:
     value = np.maximum(np.maximum(red, green), blue)
     chroma = value - np.minimum(np.minimum(red, green), blue)
     divisor = np.maximum(chroma, 1)  # hue is 0 without chroma
-    sextant = np.where(
-        value == red,
-        (green - blue) / divisor % 6,
-        np.where(value == green, (blue - red) / divisor + 2, (red - green) / divisor + 4),
-    )
+    sextants = (green - blue) / divisor % 6, (blue - red) / divisor + 2, (red - green) / divisor + 4
+    sextant = np.select([value == red, value == green, value == blue], sextants)
     return np.stack([30 * sextant, 255 * chroma / np.maximum(value, 1), value])
 
 
@@ -70,15 +67,8 @@ def cuts(
     return found
 
 
-def detect(
-    path: Path | str,
-    start: float | None = None,
-    end: float | None = None,
-    detector: str = "content",
-    threshold: float | None = None,
-    min_frames: int = 15,
-) -> list[float]:
-    """Times in seconds, within [start, end) of the file, at which a new scene begins; see `cuts`.
+def detect(path: Path | str, start: float | None = None, end: float | None = None, **settings) -> list[float]:
+    """Times in seconds, within [start, end) of the file, at which a new scene begins, with the settings of `cuts`.
 
     Frames are read one by one, at a small size, so a long file takes time but no memory.
     """
@@ -91,5 +81,4 @@ def detect(
             times.append(time)
             yield frame
 
-    scores = content_scores(frames())
-    return [times[index] for index in cuts(scores, detector, threshold, min_frames)]
+    return [times[index] for index in cuts(content_scores(frames()), **settings)]

@@ -18,8 +18,10 @@ def split_by_scene(
 ) -> Pieces:
     """Shots, as PySceneDetect finds them: `detector` is content (threshold 27) or adaptive (3); a shot has at least
     `min_frames` frames. See `scenes.cuts`. Data-Juicer: video_split_by_scene_mapper."""
-    cuts = detect(footage.path, footage.clip.start, footage.clip.end, detector, threshold, min_frames)
-    return _between([footage.start, *cuts, footage.end])
+    settings = {"detector": detector, "threshold": threshold, "min_frames": min_frames}
+    return _between(
+        [footage.start, *detect(footage.path, footage.clip.start, footage.clip.end, **settings), footage.end]
+    )
 
 
 def split_by_duration(
@@ -27,8 +29,6 @@ def split_by_duration(
 ) -> Pieces:
     """Pieces of `seconds` each. A last one that is shorter than `min_last` is dropped, or joined to the one before it
     with `join_last` (as in Panda-70M, 2402.19479). Data-Juicer: video_split_by_duration_mapper."""
-    if seconds <= 0:
-        raise ValueError(f"split_by_duration: seconds must be above 0, not {seconds}")
     whole = int(footage.duration / seconds + 1e-6)
     times = [footage.start + i * seconds for i in range(whole + 1)]
     rest = footage.end - times[-1]
@@ -65,10 +65,9 @@ def pieces(clip: Clip, duration: float, times: Pieces, keep_original: bool = Fal
     first = clip.start or 0.0
     if len(times) == 1 and abs(times[0][0] - first) < 1e-3 and abs(times[0][1] - first - duration) < 1e-3:
         return [clip]
-    stats = {key: clip.stats[key] for key in ("crop",) if key in clip.stats}
-    source = clip.source or clip.video
-    cut = [
-        replace(clip, id=f"{clip.id}-{i:03d}", start=start, end=end, source=source, stats=dict(stats))
-        for i, (start, end) in enumerate(times)
-    ]
-    return [clip, *cut] if keep_original else cut
+    cut = [clip] if keep_original else []
+    for i, (start, end) in enumerate(times):
+        stats = {key: clip.stats[key] for key in ("crop",) if key in clip.stats}
+        source = clip.source or clip.video
+        cut.append(replace(clip, id=f"{clip.id}-{i:03d}", start=start, end=end, source=source, stats=stats))
+    return cut

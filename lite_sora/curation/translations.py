@@ -16,7 +16,9 @@ class Translation:
 
 
 SCENE = {"detector": "detector", "threshold": "threshold", "min_scene_len": "min_frames"}
-FRAMES = {"frame_num": "frames"}
+SCORE = {"min_score": "min", "max_score": "max", "frame_num": "frames"}
+SPLIT = {"split_duration": "seconds", "min_last_split_duration": "min_last"}
+KEEP = {"keep_original_sample": "keep_original"}
 
 TRANSLATIONS = {
     "video_duration_filter": [Translation("duration", {"min_duration": "min", "max_duration": "max"}, {"min": 0})],
@@ -29,32 +31,11 @@ TRANSLATIONS = {
     ],
     "video_deduplicator": [Translation("exact_duplicates", {"consider_text": "with_caption"})],
     "video_split_by_scene_mapper": [Translation("split_by_scene", SCENE)],
-    "video_split_by_duration_mapper": [
-        Translation(
-            "split_by_duration",
-            {
-                "split_duration": "seconds",
-                "min_last_split_duration": "min_last",
-                "keep_original_sample": "keep_original",
-            },
-            {"keep_original": True},
-        )
-    ],
-    "video_split_by_key_frame_mapper": [
-        Translation("split_by_keyframe", {"keep_original_sample": "keep_original"}, {"keep_original": True})
-    ],
-    "video_frames_text_similarity_filter": [
-        Translation("text_similarity", {"hf_clip": "model", "min_score": "min", "max_score": "max"} | FRAMES)
-    ],
-    "video_aesthetics_filter": [
-        Translation("aesthetics", {"min_score": "min", "max_score": "max"} | FRAMES, {"min": 0.4}, factor=10)
-    ],
-    "video_nsfw_filter": [
-        Translation(
-            "nsfw",
-            {"hf_nsfw_model": "model", "min_score": "min", "max_score": "max", "score_threshold": "max"} | FRAMES,
-        )
-    ],
+    "video_split_by_duration_mapper": [Translation("split_by_duration", SPLIT | KEEP, {"keep_original": True})],
+    "video_split_by_key_frame_mapper": [Translation("split_by_keyframe", KEEP, {"keep_original": True})],
+    "video_frames_text_similarity_filter": [Translation("text_similarity", SCORE | {"hf_clip": "model"})],
+    "video_aesthetics_filter": [Translation("aesthetics", SCORE, {"min": 0.4}, factor=10)],
+    "video_nsfw_filter": [Translation("nsfw", SCORE | {"hf_nsfw_model": "model", "score_threshold": "max"})],
 }
 TRANSLATIONS["ray_video_deduplicator"] = TRANSLATIONS["video_deduplicator"]
 
