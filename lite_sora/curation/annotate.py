@@ -43,13 +43,7 @@ class Row:
     pieces: list["Row"] = field(default_factory=list)  # what the next splitter makes of it
 
 
-@dataclass
-class Job:
-    """One clip, and the steps to measure it by. `known` has None for values that are not known yet."""
-
-    clip: Clip
-    steps: list[Step]
-    known: list[Any]
+Job = tuple[Clip, list[Step], list]  # a clip, the steps to measure it by, and their values, None where not known yet
 
 
 def annotate(
@@ -95,19 +89,16 @@ def _measure(
     rows: Iterable[Row], steps: Steps, folder: Path, journal: Journal, workers: int, device: str | None, bar: tqdm
 ) -> None:
     """Fills in what all rows' clips are by these steps."""
-    pending: list[tuple[Row, list[str]]] = []
+    pending, plain = [], [step for _, step in steps]
     for row in rows:
-        keys = _keys(row.clip, [step for _, step in steps], version_of(folder / row.clip.video))
+        keys = _keys(row.clip, plain, version_of(folder / row.clip.video))
         if _fill(row, steps, keys, {key: journal.get(row.clip.id, key) for key in keys}):
             bar.update()
         else:
             pending.append((row, keys))
     groups, tasks = _groups(pending), []
     for group in groups:
-        jobs = [
-            Job(row.clip, [step for _, step in steps], [journal.get(row.clip.id, key) for key in keys[1:]])
-            for row, keys in group
-        ]
+        jobs = [(row.clip, plain, [journal.get(row.clip.id, key) for key in keys[1:]]) for row, keys in group]
         tasks.append((folder / group[0][0].clip.video, jobs))
     for index, results, crashed in in_processes(measure_together, tasks, workers):
         _score(tasks[index][1], results, device)
@@ -122,14 +113,15 @@ def _measure(
 
 def _score(jobs: list[Job], results: list[list[dict]], device: str | None) -> None:
     """Replaces the frames that `measure_together` picked for a model by the model's score, all clips in one batch."""
-    for number, step in enumerate(jobs[0].steps, 1):
+    for number, step in enumerate(jobs[0][1], 1):
         if step.name in MODELS:
-            found = [(values[number], job) for job, values in zip(jobs, results, strict=True) if len(values) > number]
-            picked = [(value, job.clip.caption) for value, job in found if isinstance(value["value"], np.ndarray)]
+            measured = [(clip, values[number]) for (clip, *_), values in zip(jobs, results, strict=True) if values[1:]]
+            picked = [(clip.caption, value) for clip, value in measured if isinstance(value["value"], np.ndarray)]
             if picked:
-                clips, captions = [value["value"] for value, _ in picked], [caption for _, caption in picked]
-                scores = model_scores(step.name, step.measured, clips, captions, device)
-                for (value, _), score in zip(picked, scores, strict=True):
+                captions, values = zip(*picked, strict=True)
+                clips = [value["value"] for value in values]
+                scores = model_scores(step.name, step.measured, clips, list(captions), device)
+                for value, score in zip(values, scores, strict=True):
                     value["value"] = jsonable(score)
 
 
@@ -190,24 +182,24 @@ def measure_together(path: Path, jobs: list[Job]) -> list[list[dict]]:
         reader = Reader(path)
     except ClipError as error:
         return [[{"broken": error.reason}] for _ in jobs]
-    footages = [attempt(Footage, job.clip, path, reader) for job in jobs]  # all of them, before the first is decoded
-    return [_values(footage, job) for footage, job in zip(footages, jobs, strict=True)]
+    footages = [attempt(Footage, clip, path, reader) for clip, *_ in jobs]  # all of them, before the first is decoded
+    return [_values(footage, steps, known) for footage, (_, steps, known) in zip(footages, jobs, strict=True)]
 
 
-def _values(footage: Footage | ClipError, job: Job) -> list[dict]:
+def _values(footage: Footage | ClipError, steps: list[Step], known: list) -> list[dict]:
     try:
         if isinstance(footage, ClipError):
             raise footage
         info = footage.info
-        facts = dict(zip(FACTS, map(jsonable, (footage.duration, info.width, info.height, info.fps)), strict=True))
-        values = [facts]
-        for step, known in zip(job.steps, job.known, strict=True):
-            if known is None:
+        facts = map(jsonable, (footage.duration, info.width, info.height, info.fps))
+        values = [dict(zip(FACTS, facts, strict=True))]
+        for step, found in zip(steps, known, strict=True):
+            if found is None:
                 value = OPERATORS[step.name].measure(footage, **step.measured)
-                known = {"value": value if step.name in MODELS else jsonable(value)}
+                found = {"value": value if step.name in MODELS else jsonable(value)}
             if step.name == "border_crop":
-                footage.crop = known["value"]
-            values.append(known)
+                footage.crop = found["value"]
+            values.append(found)
         return values
     except ClipError as error:
         return [{"broken": error.reason}]

@@ -1,7 +1,7 @@
 """Does something lie over the picture: subtitles, titles, a logo, a watermark? Two heuristics without a model.
 
-Both look for edges that stay in place while the picture behind them moves. They are cheap first filters, not OCR: each
-docstring says what is missed, and a recipe that must be sure needs a trained detector.
+Both look for edges that stay in place while the picture behind them moves. They are cheap first filters, not OCR: a
+recipe that must be sure needs a trained detector.
 """
 
 import numpy as np
@@ -27,22 +27,19 @@ def text_area(frames: np.ndarray) -> float:
 
     A line of letters is a dense row of strong vertical edges, from dark to light and back. Edges that three frames have
     in the same place are kept, so that edges of a moving scene drop out. A window of 9×33 pixels (of a picture 256
-    high) that is dense in both kinds of edges counts as text. The result is the mean over runs of three frames. Drop
-    above `TEXT`, 0.015. (Stable Video Diffusion, 2311.15127, drops above 0.07, with the boxes of a trained detector.)
+    high) that is dense in both kinds of edges counts as text. The result is the mean over runs of three frames.
+    Default: at most `TEXT`, 0.015. (Stable Video Diffusion, 2311.15127, drops above 0.07 of a detector's boxes.)
 
     Missed: text on a background of nearly its own brightness, letters below 8 pixels or above 30, text in columns, and
     text that moves or stays for less than three frames. Found by mistake: fences, shelves and lettering in the scene
     while the camera stands still.
     """
-    runs = np.array_split(frames, max(1, len(frames) // RUN))
-    return float(np.mean([_text(run).mean() for run in runs]))
-
-
-def _text(run: np.ndarray) -> np.ndarray:
-    """Which windows contain text in all of a few frames: bool (h, w), without a margin."""
-    across = np.stack([_gradient(frame)[0] for frame in run])  # (T, h, w)
-    rising, falling = (_fraction(edges.all(0), *LINE) for edges in (across > STROKE, across < -STROKE))
-    return np.minimum(rising, falling) > DENSE
+    areas = []
+    for run in np.array_split(frames, max(1, len(frames) // RUN)):
+        across = np.stack([_gradient(frame)[0] for frame in run])  # (T, h, w)
+        rising, falling = (_fraction(edges.all(0), *LINE) for edges in (across > STROKE, across < -STROKE))
+        areas.append((np.minimum(rising, falling) > DENSE).mean())
+    return float(np.mean(areas))
 
 
 def watermark(frames: np.ndarray) -> float:
@@ -54,7 +51,7 @@ def watermark(frames: np.ndarray) -> float:
 
         (largest fraction of still pixels in a window of 1/8 of the short side) * max(0, 2 * moving edges - 1)
 
-    Drop above `MARKED`, 0.15. Opaque logos, subtitles and dirt on the lens count alike.
+    Default: at most `MARKED`, 0.15. Opaque logos, subtitles and dirt on the lens count alike.
 
     Missed: marks over a shot in which half of the edges stand still, as from a tripod, since the scene then looks like
     an overlay (score 0). Also marks that move, that are fainter than the scene's edges on average, or so soft or thin

@@ -26,25 +26,24 @@ def small_grey(frame: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def luminance(frames: np.ndarray) -> float:
-    """Mean luma, 0..255, of frames uint8 (T, H, W, 3). Keep between `DARK` and `BRIGHT`, 20 and 200."""
+    """Mean luma, 0..255, of frames uint8 (T, H, W, 3). Default: `DARK` to `BRIGHT`, 20 to 200."""
     return float(luma(frames.mean((0, 1, 2))))  # luma is linear: that of the mean colour is the mean
 
 
 def blur(frames: np.ndarray) -> float:
-    """Sharpness: the variance of the Laplacian of the luma, its median over frames. Keep from `BLURRED`, 100.
+    """Sharpness: the variance of the Laplacian of the luma, its median over frames. Default: from `BLURRED`, 100.
 
     Pech-Pacheco et al. 2000 ("Diatom autofocusing in brightfield microscopy"). The Laplacian depends on the size of the
     picture, so each frame is first scaled to a short side of 256 pixels. Give frames of that size or more: smaller ones
     are enlarged, and rightly count as soft. Plain pictures (sky, fog, cartoons) count as soft too, and noise as
     sharp.
     """
-    return float(np.median([_laplacian(small_grey(frame, SHORT_SIDE)).var() for frame in frames]))
-
-
-def _laplacian(grey: np.ndarray) -> np.ndarray:
-    """Each inner pixel's four neighbours minus four times itself: (H, W) → (H - 2, W - 2)."""
-    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return neighbours - 4 * grey[1:-1, 1:-1]
+    variances = []
+    for frame in frames:
+        grey = small_grey(frame, SHORT_SIDE)
+        neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+        variances.append((neighbours - 4 * grey[1:-1, 1:-1]).var())
+    return float(np.median(variances))
 
 
 def borders(frames: np.ndarray) -> tuple[float, float, float, float]:

@@ -59,12 +59,11 @@ def cuts(
             is_cut[REACH:-REACH] = (ratio >= (3.0 if threshold is None else threshold)) & (middle >= LEAST_CHANGE)
     else:
         raise ValueError(f"detector must be content or adaptive, not {detector!r}")
-    found, last = [], 0
+    found = [0]
     for index in np.flatnonzero(is_cut).tolist():
-        if index - last >= min_frames:
+        if index - found[-1] >= min_frames:
             found.append(index)
-            last = index
-    return found
+    return found[1:]
 
 
 def detect(path: Path | str, start: float | None = None, end: float | None = None, **settings) -> list[float]:

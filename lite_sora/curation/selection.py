@@ -6,6 +6,7 @@ signatures are held in memory.
 """
 
 import json
+import pickle
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -80,14 +81,11 @@ def select(rows: Iterator[Row], recipe: Recipe, out: Path) -> Selection:
                 rows = _applied(rows, stage(str(step)), index, step)
         write_manifest(out, (row.clip for row in rows))  # only now do the rows begin to move
         dropped = database.execute("SELECT clip FROM dropped ORDER BY stage, rowid")
-        write_manifest(selection.dropped, (Clip(**json.loads(clip)) for (clip,) in dropped))
+        write_manifest(selection.dropped, (pickle.loads(clip) for (clip,) in dropped))
     stages = [stage for stage in stages if stage.name != READABLE or stage.index == 0 or stage.dropped]
     selection.counts = [(stage.name, stage.before, stage.after) for stage in stages]
     selection.drops = [(stage.name, stage.dropped) for stage in stages if stage.dropped]
     return selection
-
-
-# ---------------------------------------------------------------- one operator over a stream of rows
 
 
 @dataclass
@@ -104,7 +102,7 @@ class Stage:
     def drop(self, clip: Clip, reason: str) -> None:
         self.dropped += 1
         clip = replace(clip, stats=clip.stats | {"dropped": reason})
-        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.index, json.dumps(vars(clip))))
+        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.index, pickle.dumps(clip)))
 
 
 def _applied(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterator[Row]:
@@ -150,7 +148,7 @@ def _copies(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterat
             window = float(clip.start or 0), clip.end and float(clip.end)
             key = key, window, clip.caption if step.applied["with_caption"] else ""
         area = clip.stats["width"] * clip.stats["height"]
-        execute(f"INSERT INTO {waiting} VALUES (?, ?, ?, ?, ?)", (n, clip.id, json.dumps(key), area, _packed(row)))
+        execute(f"INSERT INTO {waiting} VALUES (?, ?, ?, ?, ?)", (n, clip.id, json.dumps(key), area, pickle.dumps(row)))
     keys = (json.loads(key) for (key,) in execute(f"SELECT key FROM {waiting} ORDER BY n"))
     areas = (area for (area,) in execute(f"SELECT area FROM {waiting} ORDER BY n"))
     copies = near(keys, areas, **step.applied) if step.name == "near_duplicates" else same(keys)
@@ -159,13 +157,4 @@ def _copies(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterat
         if n in copies:
             ((first,),) = execute(f"SELECT id FROM {waiting} WHERE n = ?", (copies[n],))
             reason = f"the same as {first}"
-        yield _unpacked(json.loads(row)), reason
-
-
-def _packed(row: Row) -> str:
-    return json.dumps(row, default=vars)
-
-
-def _unpacked(row: dict) -> Row:
-    values = {int(index): value for index, value in row["values"].items()}
-    return Row(Clip(**row["clip"]), values, row["broken"], [_unpacked(piece) for piece in row["pieces"]])
+        yield pickle.loads(row), reason  # of our own database

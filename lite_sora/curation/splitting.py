@@ -19,9 +19,8 @@ def split_by_scene(
     """Shots, as PySceneDetect finds them: `detector` is content (threshold 27) or adaptive (3); a shot has at least
     `min_frames` frames. See `scenes.cuts`. Data-Juicer: video_split_by_scene_mapper."""
     settings = {"detector": detector, "threshold": threshold, "min_frames": min_frames}
-    return _between(
-        [footage.start, *detect(footage.path, footage.clip.start, footage.clip.end, **settings), footage.end]
-    )
+    cuts = detect(footage.path, footage.clip.start, footage.clip.end, **settings)
+    return _between([footage.start, *cuts, footage.end])
 
 
 def split_by_duration(
