@@ -42,16 +42,12 @@ class Footage:
             raise ClipError(path, f"starts at {self.start:g} s, but the file ends at {self.info.duration:g} s")
         crop = clip.stats.get("crop")  # of `frames`
         self.crop = None if crop is None else list(check_crop(path, crop))
+        self.duration = self.end - self.start  # seconds; 0 for a still picture
         count = min(MOST, max(1, int(self.duration * min(RATE, self.info.fps) + 1e-3)))
         self.fps = count / self.duration if self.duration else RATE  # at which `frames` were sampled
         self.times = tuple(self.start + (i + 0.5) * self.duration / count for i in range(count))
         self._velocity: tuple | None = None  # and the crop that it was found in
         reader.windows.add(self.times)
-
-    @property
-    def duration(self) -> float:
-        """Seconds; 0 for a still picture."""
-        return self.end - self.start
 
     @property
     def frames(self) -> np.ndarray:

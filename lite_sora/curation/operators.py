@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lite_sora.curation import motion, overlay, picture, similarity
+from lite_sora.curation import motion, picture, similarity
 from lite_sora.curation.duplicates import perceptual_hash
 from lite_sora.curation.footage import Footage
 from lite_sora.curation.splitting import split_by_duration, split_by_keyframe, split_by_scene, trim
@@ -87,10 +87,8 @@ def _of(see: Callable[[Footage], np.ndarray], measure: Callable[[np.ndarray], fl
     return operator
 
 
-# ---------------------------------------------------------------- with models (a folder or a hub id)
-
-# A function here picks the frames that the model sees; `model_scores` then has the model score them. So the frames are
-# decoded in many processes, and the model is loaded in one.
+# Operators with models (a folder or a hub id) pick the frames that the model sees; `model_scores` then has the model
+# score them. So the frames are decoded in many processes, and the model is loaded in one.
 
 
 def text_similarity(
@@ -118,7 +116,6 @@ def nsfw(footage: Footage, model: str = "Falconsai/nsfw_image_detection", frames
     return footage.pick(frames)
 
 
-loaded = lru_cache(4)(lambda kind, *names: kind(*names))  # a model's class and names → the model
 MODELS = {"text_similarity": "FrameTextSimilarity", "aesthetics": "Aesthetics", "nsfw": "NotSafe"}
 
 
@@ -132,11 +129,16 @@ def model_scores(
     device = check_device(device)
     try:
         files = [value for key, value in settings.items() if key != "frames"]
-        return loaded(getattr(similarity, MODELS[name]), *files, device).score(clips, captions)
+        return _loaded(getattr(similarity, MODELS[name]), *files, device).score(clips, captions)
     except RuntimeError as error:
         if "out of memory" not in str(error):
             raise
         raise ModelError(f"{name}: out of memory on {device}; free some of it, or choose --device cpu") from None
+
+
+@lru_cache(4)
+def _loaded(kind: type, *names: str):
+    return kind(*names)
 
 
 def exact_duplicates(footage: Footage) -> str:
@@ -186,8 +188,8 @@ FILTERS = {
     "blur": _filter(_of(methodcaller("pick", 5), picture.blur), min=picture.BLURRED),
     "motion": _filter(_of(attrgetter("velocity"), motion.motion), min=motion.STILL, max=motion.WILD),
     "jitter": _filter(_of(attrgetter("velocity"), motion.jitter), max=motion.SHAKY),
-    "text_area": _filter(_of(attrgetter("frames"), overlay.text_area), max=overlay.TEXT),
-    "watermark": _filter(_of(attrgetter("frames"), overlay.watermark), max=overlay.MARKED),
+    "text_area": _filter(_of(attrgetter("frames"), picture.text_area), max=picture.TEXT),
+    "watermark": _filter(_of(attrgetter("frames"), picture.watermark), max=picture.MARKED),
     "text_similarity": _filter(text_similarity, min=0.1, reads_caption=True),
     "aesthetics": _filter(aesthetics, min=4.0),
     "nsfw": _filter(nsfw, max=0.5),

@@ -99,11 +99,6 @@ class Stage:
     after: int = 0
     dropped: int = 0
 
-    def drop(self, clip: Clip, reason: str) -> None:
-        self.dropped += 1
-        clip = replace(clip, stats=clip.stats | {"dropped": reason})
-        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.index, pickle.dumps(clip)))
-
 
 def _applied(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterator[Row]:
     if step.name in SPLITTERS:
@@ -118,7 +113,9 @@ def _judged(rows: Iterator[tuple[Row, str | None]], stage: Stage) -> Iterator[Ro
     for row, reason in rows:
         stage.before += 1
         if reason:
-            stage.drop(row.clip, reason)
+            stage.dropped += 1
+            clip = replace(row.clip, stats=row.clip.stats | {"dropped": reason})
+            stage.database.execute("INSERT INTO dropped VALUES (?, ?)", (stage.index, pickle.dumps(clip)))
         else:
             stage.after += 1
             yield row
