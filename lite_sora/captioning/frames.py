@@ -8,7 +8,7 @@ import numpy as np
 
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.curation.motion import STILL, WILD, motion
-from lite_sora.curation.scenes import detect
+from lite_sora.curation.splitting import detect
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError, read_frames
 
@@ -53,7 +53,7 @@ def choose_times(footage: Footage, count: int, sampling: str) -> list[float]:
     uniform    the middles of equal parts of the clip
     keyframes  the encoder's key frames, evenly picked; uniform if the clip has fewer than `count` (most encoders set
                one every few seconds, and at cuts, so this is for long clips)
-    scenes     one from each scene (`curation/scenes.py`), and the rest to the longest; of more scenes, evenly picked
+    scenes     one from each scene (`curation/splitting.py`), and the rest to the longest; of more scenes, evenly picked
     motion     the middles of parts with equal amounts of motion (`curation/motion.py`)"""
     most = max(1, int(footage.duration * footage.info.fps + 1e-3))
     return SAMPLINGS[sampling](footage, min(count, most))

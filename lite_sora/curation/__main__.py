@@ -11,18 +11,15 @@ import os
 from pathlib import Path
 
 from lite_sora.curation.curate import curate
-from lite_sora.curation.recipe import SHIPPED, RecipeError, read_recipe
-from lite_sora.data.clip import ManifestError
-from lite_sora.storage.files import FolderError
-from lite_sora.storage.hub import ModelError
+from lite_sora.curation.recipe import read_recipe, shipped
+from lite_sora.errors import UserError
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lite_sora.curation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-    parser.add_argument("recipe", metavar="RECIPE", help=f"a file, or one of {shipped}")
+    parser.add_argument("recipe", metavar="RECIPE", help=f"a file, or one of {shipped()}")
     parser.add_argument("--manifest", required=True, type=Path, help="JSONL of clips")
     parser.add_argument("--out", required=True, type=Path, help="JSONL of the clips that are kept, in the same folder")
     processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
@@ -33,19 +30,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.workers < 0:
         parser.error("--workers must be 0 (everything in this process) or more")
-    if options.device:
-        from lite_sora.processes import DeviceError, check_device  # needs torch, which few recipes do
-
-        try:
-            options.device = check_device(options.device)
-        except DeviceError as error:
-            raise SystemExit(f"error: {error}") from None
     try:
+        if options.device:
+            from lite_sora.processes import check_device  # needs torch, which few recipes do
+
+            options.device = check_device(options.device)
         recipe = read_recipe(options.recipe, options.skip_unknown)
         selection = curate(
             recipe, options.manifest, options.out, options.workers, options.allow_outside, device=options.device
         )
-    except (FolderError, ManifestError, ModelError, RecipeError) as error:
+    except UserError as error:
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("\nstopped; the same command resumes here") from None

@@ -10,15 +10,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from lite_sora.curation.footage import MOST, RATE, Footage, Reader
+from lite_sora.curation.footage import MOST, RATE, Footage, Reader, attempt
 from lite_sora.curation.operators import MODELS, OPERATORS, SPLITTERS, jsonable, model_scores
-from lite_sora.curation.recipe import Recipe, Step
+from lite_sora.curation.recipe import Recipe, Step, Steps
 from lite_sora.curation.splitting import pieces
 from lite_sora.data.clip import Clip
 from lite_sora.data.video import ClipError
@@ -42,13 +43,7 @@ class Row:
     pieces: list["Row"] = field(default_factory=list)  # what the next splitter makes of it
 
 
-@dataclass
-class Job:
-    """One clip, and the steps to measure it by. `known` has None for values that are not known yet."""
-
-    clip: Clip
-    steps: list[Step]
-    known: list[Any]
+Job = tuple[Clip, list[Step], list]  # a clip, the steps to measure it by, and their values, None where not known yet
 
 
 def annotate(
@@ -58,17 +53,17 @@ def annotate(
 
     Values in the journal are not measured again. Frames are decoded and measured by `workers` processes (0: by this
     one); models run in this one, on `device`."""
-    clips, levels = iter(clips), recipe.levels()
+    clips, (first, *others) = iter(clips), recipe.levels()
     while waiting := deque(Row(clip) for clip in islice(clips, GROUP)):
-        _measure(waiting, levels[0], folder, journal, workers, device, bar)
+        _measure(waiting, first, folder, journal, workers, device, bar)
         while waiting:
             group, size = [], 0
             while waiting and size < GROUP:
                 group.append(waiting.popleft())
-                _split(group[-1], levels[0])
+                _split(group[-1], first)
                 size += 1 + len(group[-1].pieces)
             level = group
-            for steps in levels[1:]:
+            for steps in others:
                 level = [piece for row in level for piece in row.pieces]
                 bar.total += len(level)
                 _measure(level, steps, folder, journal, workers, device, bar)
@@ -82,7 +77,7 @@ def fraction_of(clips: Iterable[Clip], rank: int, world: int) -> Iterator[Clip]:
     return (clip for clip in clips if zlib.crc32(clip.video.encode()) % world == rank)
 
 
-def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
+def _split(row: Row, steps: Steps) -> None:
     """Cuts a clip into pieces, if the last step that measured it is a splitter."""
     if steps and steps[-1][1].name in SPLITTERS and not row.broken:
         index, step = steps[-1]
@@ -91,31 +86,19 @@ def _split(row: Row, steps: list[tuple[int, Step]]) -> None:
 
 
 def _measure(
-    rows: Iterable[Row],
-    steps: list[tuple[int, Step]],
-    folder: Path,
-    journal: Journal,
-    workers: int,
-    device: str | None,
-    bar: tqdm,
+    rows: Iterable[Row], steps: Steps, folder: Path, journal: Journal, workers: int, device: str | None, bar: tqdm
 ) -> None:
-    """Fills in values, stats and what is broken, of all rows by steps (index in the recipe, step)."""
-    versions: dict[str, tuple] = {}
-    pending: list[tuple[Row, list[str]]] = []
+    """Fills in what all rows' clips are by these steps."""
+    pending, plain = [], [step for _, step in steps]
     for row in rows:
-        if row.clip.video not in versions:
-            versions[row.clip.video] = version_of(folder / row.clip.video)
-        keys = _keys(row.clip, [step for _, step in steps], versions[row.clip.video])
+        keys = _keys(row.clip, plain, version_of(folder / row.clip.video))
         if _fill(row, steps, keys, {key: journal.get(row.clip.id, key) for key in keys}):
             bar.update()
         else:
             pending.append((row, keys))
     groups, tasks = _groups(pending), []
     for group in groups:
-        jobs = [
-            Job(row.clip, [step for _, step in steps], [journal.get(row.clip.id, key) for key in keys[1:]])
-            for row, keys in group
-        ]
+        jobs = [(row.clip, plain, [journal.get(row.clip.id, key) for key in keys[1:]]) for row, keys in group]
         tasks.append((folder / group[0][0].clip.video, jobs))
     for index, results, crashed in in_processes(measure_together, tasks, workers):
         _score(tasks[index][1], results, device)
@@ -130,17 +113,15 @@ def _measure(
 
 def _score(jobs: list[Job], results: list[list[dict]], device: str | None) -> None:
     """Replaces the frames that `measure_together` picked for a model by the model's score, all clips in one batch."""
-    for number, step in enumerate(jobs[0].steps, 1):
+    for number, step in enumerate(jobs[0][1], 1):
         if step.name in MODELS:
-            picked = [
-                (values[number], job.clip.caption)
-                for job, values in zip(jobs, results, strict=True)
-                if len(values) > number and isinstance(values[number]["value"], np.ndarray)
-            ]
+            measured = [(clip, values[number]) for (clip, *_), values in zip(jobs, results, strict=True) if values[1:]]
+            picked = [(clip.caption, value) for clip, value in measured if isinstance(value["value"], np.ndarray)]
             if picked:
-                clips, captions = [value["value"] for value, _ in picked], [caption for _, caption in picked]
-                scores = model_scores(step.name, step.measured, clips, captions, device)
-                for (value, _), score in zip(picked, scores, strict=True):
+                captions, values = zip(*picked, strict=True)
+                clips = [value["value"] for value in values]
+                scores = model_scores(step.name, step.measured, clips, list(captions), device)
+                for value, score in zip(values, scores, strict=True):
                     value["value"] = jsonable(score)
 
 
@@ -157,7 +138,7 @@ def _keys(clip: Clip, steps: list[Step], version: tuple | None) -> list[str]:
     return keys
 
 
-def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[str, Any]) -> bool:
+def _fill(row: Row, steps: Steps, keys: list[str], found: dict[str, Any]) -> bool:
     """Fills a row with the values under its keys; returns whether none is missing."""
     facts = found.get(keys[0])
     if facts and "broken" in facts:
@@ -166,7 +147,7 @@ def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[
     if not facts or any(found.get(key) is None for key in keys[1:]):
         return False
     row.values = {index: found[key]["value"] for (index, _), key in zip(steps, keys[1:], strict=True)}
-    stats = dict(row.clip.stats) | facts
+    stats = row.clip.stats | facts
     for index, step in steps:
         if step.name not in SPLITTERS:
             stats["crop" if step.name == "border_crop" else step.name] = row.values[index]
@@ -176,20 +157,21 @@ def _fill(row: Row, steps: list[tuple[int, Step]], keys: list[str], found: dict[
 
 def _groups(pending: list[tuple[Row, list[str]]]) -> list[list[tuple[Row, list[str]]]]:
     """Clips of one file, neighbours together, as many as can be held at a time."""
-    groups, last, size = [], None, 0
-    for item in sorted(
-        pending, key=lambda item: (item[0].clip.video, item[0].clip.start or 0.0, item[0].clip.end or 0.0)
-    ):
+
+    def window(item: tuple[Row, list[str]]) -> tuple[str, float, float]:
         clip = item[0].clip
-        window = clip.video, clip.start, clip.end
-        length = MOST if clip.end is None else min(MOST, int((clip.end - (clip.start or 0.0)) * RATE) + 1)
-        if window != last:  # else it shares the frames of the clip before it
-            size += length
-        if last is None or clip.video != last[0] or (window != last and size > TOGETHER):
+        return clip.video, clip.start or 0.0, inf if clip.end is None else clip.end
+
+    groups, last, size = [], None, 0
+    for item in sorted(pending, key=window):
+        video, start, end = now = window(item)
+        length = int(min(MOST, (end - start) * RATE + 1)) if now != last else 0  # 0: it shares frames
+        size += length
+        if last is None or video != last[0] or (length and size > TOGETHER):
             groups.append([])
             size = length
         groups[-1].append(item)
-        last = window
+        last = now
     return groups
 
 
@@ -200,32 +182,24 @@ def measure_together(path: Path, jobs: list[Job]) -> list[list[dict]]:
         reader = Reader(path)
     except ClipError as error:
         return [[{"broken": error.reason}] for _ in jobs]
-    footages = [_footage(job.clip, path, reader) for job in jobs]  # all of them, before the first is decoded
-    return [_values(footage, job) for footage, job in zip(footages, jobs, strict=True)]
+    footages = [attempt(Footage, clip, path, reader) for clip, *_ in jobs]  # all of them, before the first is decoded
+    return [_values(footage, steps, known) for footage, (_, steps, known) in zip(footages, jobs, strict=True)]
 
 
-def _footage(clip: Clip, path: Path, reader: Reader) -> Footage | ClipError:
-    try:
-        return Footage(clip, path, reader)
-    except ClipError as error:
-        return error
-
-
-def _values(footage: Footage | ClipError, job: Job) -> list[dict]:
+def _values(footage: Footage | ClipError, steps: list[Step], known: list) -> list[dict]:
     try:
         if isinstance(footage, ClipError):
             raise footage
         info = footage.info
-        facts = dict(zip(FACTS, (footage.duration, info.width, info.height, info.fps), strict=True))
-        values = [{key: jsonable(value) for key, value in facts.items()}]
-        for step, known in zip(job.steps, job.known, strict=True):
-            if known is None:
+        facts = map(jsonable, (footage.duration, info.width, info.height, info.fps))
+        values = [dict(zip(FACTS, facts, strict=True))]
+        for step, found in zip(steps, known, strict=True):
+            if found is None:
                 value = OPERATORS[step.name].measure(footage, **step.measured)
-                values.append({"value": value if step.name in MODELS else jsonable(value)})
-            else:
-                values.append(known)
+                found = {"value": value if step.name in MODELS else jsonable(value)}
             if step.name == "border_crop":
-                footage.crop = values[-1]["value"]
+                footage.crop = found["value"]
+            values.append(found)
         return values
     except ClipError as error:
         return [{"broken": error.reason}]

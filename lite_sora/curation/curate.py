@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,15 +32,11 @@ def curate(
         <out>-report/         how many clips each operator kept, with pictures
         <manifest>-stats/     what was measured, shared by all recipes that are run on this manifest
 
-    Frames are measured by `workers` processes (0: by this one), models run in this one on `device`
-    (default: cuda if there is one, then mps, then cpu). Under torchrun each
+    Frames are measured by `workers` processes (0: by this one), models run in this one on `device`. Under torchrun each
     process measures a fraction of the files, and the first one does the rest; the others return None. Raises
     ManifestError or FolderError, before anything is measured, for paths that cannot be used."""
-    manifest, out = Path(manifest), Path(out)
     check_out(manifest, out)
-
-    def clips() -> Iterator[Clip]:
-        return read_manifest(manifest, allow_outside)
+    clips = partial(read_manifest, manifest, allow_outside)
 
     def measured(clips: Iterable[Clip], show: bool) -> Iterator[Row]:
         bar = tqdm(total=count, desc="measuring", unit="clip", disable=not show)

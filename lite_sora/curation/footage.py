@@ -1,15 +1,17 @@
 """A clip as it is measured: its file's header, its packets, and sampled frames, which all measures share. Clips that
 are close together in one file are decoded in one pass."""
 
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lite_sora.curation.motion import velocity
 from lite_sora.data.clip import Clip
 from lite_sora.data.containers import ClipError, Packets, read_packets
-from lite_sora.data.video import VideoInfo, check_crop, probe, read_frames
+from lite_sora.data.video import check_crop, probe, read_frames
 
 SHORT_SIDE = 256  # pixels: larger pictures are measured at this size, so that numbers do not depend on the size
 RATE = 8.0  # frames a second that are sampled
@@ -20,29 +22,32 @@ probe_once = lru_cache(16)(probe)
 packets_once = lru_cache(4)(read_packets)
 
 
+def attempt(function: Callable, *arguments) -> Any:
+    """What a function returns, or the ClipError that it raises."""
+    try:
+        return function(*arguments)
+    except ClipError as error:
+        return error
+
+
 class Footage:
     """One clip of a file. The constructor and all properties raise ClipError if the file cannot be used."""
 
     def __init__(self, clip: Clip, path: Path, reader: "Reader"):
         self.clip, self.path, self.reader = clip, path, reader
-        self.info: VideoInfo = reader.info
+        self.info = reader.info
         self.start = clip.start or 0.0
         self.end = self.info.duration if clip.end is None else min(clip.end, self.info.duration)
         if self.start and self.start >= self.end:
             raise ClipError(path, f"starts at {self.start:g} s, but the file ends at {self.info.duration:g} s")
         crop = clip.stats.get("crop")  # of `frames`
         self.crop = None if crop is None else list(check_crop(path, crop))
-        count = max(1, int(self.duration * min(RATE, self.info.fps) + 1e-3))
-        count = min(count, MOST)
+        self.duration = self.end - self.start  # seconds; 0 for a still picture
+        count = min(MOST, max(1, int(self.duration * min(RATE, self.info.fps) + 1e-3)))
         self.fps = count / self.duration if self.duration else RATE  # at which `frames` were sampled
         self.times = tuple(self.start + (i + 0.5) * self.duration / count for i in range(count))
         self._velocity: tuple | None = None  # and the crop that it was found in
-        reader.want(self.times)
-
-    @property
-    def duration(self) -> float:
-        """Seconds; 0 for a still picture."""
-        return self.end - self.start
+        reader.windows.add(self.times)
 
     @property
     def frames(self) -> np.ndarray:
@@ -81,15 +86,11 @@ class Footage:
 
 
 class Reader:
-    """The sampled frames of several clips of one file. The first call of `frames` decodes those of all clips, in few
-    passes; clips with the same times share their frames."""
+    """The sampled frames of several clips of one file: all are decoded at the first call of `frames`, in few passes."""
 
     def __init__(self, path: Path):
         self.path, self.info = path, probe_once(path)
         self.windows: set[tuple[float, ...]] = set()  # the times of each clip
-
-    def want(self, times: tuple[float, ...]) -> None:
-        self.windows.add(times)
 
     def frames(self, times: tuple[float, ...]) -> np.ndarray:
         found = self._decoded[times]
@@ -108,22 +109,15 @@ class Reader:
             end = max(end, window[-1])
         decoded = {}
         for run in runs:
-            try:
-                times = sorted({time for window in run for time in window})
-                frames = self._read(times)
+            times = sorted({time for window in run for time in window})
+            frames = attempt(self._read, times)
+            if not isinstance(frames, ClipError):
                 decoded |= {window: frames[np.searchsorted(times, window)] for window in run}
-            except ClipError:  # somewhere in the run: find the clip by reading each alone
-                decoded |= {window: self._read_or_error(window) for window in run}
+            else:  # somewhere in the run: find the clip by reading each alone
+                decoded |= {window: attempt(self._read, window) for window in run}
         return decoded
 
     def _read(self, times) -> np.ndarray:
-        scale = min(1.0, SHORT_SIDE / min(self.info.width, self.info.height))
-        return read_frames(
-            self.path, list(times), max(1, round(self.info.height * scale)), max(1, round(self.info.width * scale))
-        )
-
-    def _read_or_error(self, times) -> np.ndarray | ClipError:
-        try:
-            return self._read(times)
-        except ClipError as error:
-            return error
+        sides = self.info.height, self.info.width
+        scale = min(1.0, SHORT_SIDE / min(sides))
+        return read_frames(self.path, list(times), *(max(1, round(side * scale)) for side in sides))

@@ -36,7 +36,7 @@ def motion(velocity: np.ndarray) -> float:
     """Mean speed over the picture and over time, from `velocity`'s result.
 
     Flat blocks count as still, so a small thing on a plain background has a low score. Flicker (glitter, a cut) matches
-    anywhere, and has a high one. Keep between `STILL`, 0.005, and `WILD`, 0.5. A clip of one frame has 0.
+    anywhere, and has a high one. Default: `STILL`, 0.005, to `WILD`, 0.5. A clip of one frame has 0.
     """
     return float(np.linalg.norm(velocity, axis=-1).mean())
 
@@ -46,7 +46,8 @@ def jitter(velocity: np.ndarray) -> float:
 
     The camera's velocity is the median over the blocks; jitter is the mean length of its change. A hand-held camera
     reverses its drift many times a second. Shaking much faster than 4 times a second is seen in part, and a thing that
-    fills half of the picture counts as the camera. Keep below `SHAKY`, 0.2.
+    fills half of the picture counts as the camera. Default: at most
+    `SHAKY`, 0.2.
     """
     camera = np.median(velocity, axis=1)  # (pairs, 2)
     return float(np.linalg.norm(np.diff(camera, axis=0), axis=-1).mean()) if len(camera) > 1 else 0.0

@@ -3,24 +3,23 @@ decided later, from the number, so that a threshold can change without measuring
 
 A function's parameters after `footage` are the settings that change what is measured. The settings that are applied to
 the measured value are in the tables at the end, with their defaults: `min` and `max` for a filter (null for no limit).
-Data-Juicer's operators with the same meaning are translated in translations.py.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, wraps
 from inspect import signature
+from math import isfinite
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import numpy as np
 
-from lite_sora.curation import motion as motions
-from lite_sora.curation import overlay, picture, similarity, splitting
+from lite_sora.curation import motion, picture, similarity
 from lite_sora.curation.duplicates import perceptual_hash
 from lite_sora.curation.footage import Footage
+from lite_sora.curation.splitting import split_by_duration, split_by_keyframe, split_by_scene, trim
 from lite_sora.storage.hub import ModelError
-
-# ---------------------------------------------------------------- from the header and the packets
 
 
 def integrity(footage: Footage) -> int:
@@ -31,17 +30,17 @@ def integrity(footage: Footage) -> int:
 
 
 def duration(footage: Footage) -> float:
-    """Seconds. Default: at least 2, as in Open-Sora 2.0 (2503.09642). Data-Juicer: video_duration_filter."""
+    """Seconds. Default: at least 2, as in Open-Sora 2.0 (2503.09642)."""
     return footage.duration
 
 
 def width(footage: Footage) -> int:
-    """Pixels of the upright picture. Data-Juicer: video_resolution_filter. Default: no limit."""
+    """Pixels of the upright picture. Default: no limit."""
     return footage.info.width
 
 
 def height(footage: Footage) -> int:
-    """Pixels of the upright picture. Data-Juicer: video_resolution_filter. Default: no limit."""
+    """Pixels of the upright picture. Default: no limit."""
     return footage.info.height
 
 
@@ -69,9 +68,6 @@ def bits_per_pixel(footage: Footage) -> float:
     return 8 * int(footage.packets.sizes[inside].sum()) / pixels
 
 
-# ---------------------------------------------------------------- from frames
-
-
 def border_crop(footage: Footage) -> list[float]:
     """Black bars: [left, top, right, bottom] of the picture inside them, as fractions of width and height, kept as
     stats["crop"]; see `picture.borders`. Later steps of the recipe are measured inside. The limits apply to the
@@ -81,41 +77,18 @@ def border_crop(footage: Footage) -> list[float]:
     return footage.crop
 
 
-def luminance(footage: Footage) -> float:
-    """Mean luma, 0 to 255; see `picture.luminance`. Default: 20 to 200."""
-    return picture.luminance(footage.pick(8))
+def _of(see: Callable[[Footage], np.ndarray], measure: Callable[[np.ndarray], float]) -> Callable[[Footage], float]:
+    """A measure of what it sees of a clip, its frames or its velocity, as an operator of the same name."""
+
+    @wraps(measure)
+    def operator(footage: Footage) -> float:
+        return measure(see(footage))
+
+    return operator
 
 
-def blur(footage: Footage) -> float:
-    """Variance of the Laplacian, high where the picture is sharp; see `picture.blur`. Default: at least 100."""
-    return picture.blur(footage.pick(5))
-
-
-def motion(footage: Footage) -> float:
-    """How fast the picture moves, in diagonals a second; see `motion.motion`. Default: 0.005 to 0.5."""
-    return motions.motion(footage.velocity)
-
-
-def jitter(footage: Footage) -> float:
-    """How much the camera shakes; see `motion.jitter`. Default: at most 0.2 diagonals a second."""
-    return motions.jitter(footage.velocity)
-
-
-def text_area(footage: Footage) -> float:
-    """Fraction of the picture that text covers, by a heuristic; see `overlay.text_area`. Default: at most 0.015."""
-    return overlay.text_area(footage.frames)
-
-
-def watermark(footage: Footage) -> float:
-    """Score of something that stands still over a moving picture, by a heuristic; see `overlay.watermark`. Default: at
-    most 0.15."""
-    return overlay.watermark(footage.frames)
-
-
-# ---------------------------------------------------------------- with models (a folder or a hub id)
-
-# A function here picks the frames that the model sees; `model_scores` then has the model score them. So the frames are
-# decoded in many processes, and the model is loaded in one.
+# Operators with models (a folder or a hub id) pick the frames that the model sees; `model_scores` then has the model
+# score them. So the frames are decoded in many processes, and the model is loaded in one.
 
 
 def text_similarity(
@@ -168,9 +141,6 @@ def _loaded(kind: type, *names: str):
     return kind(*names)
 
 
-# ---------------------------------------------------------------- duplicates
-
-
 def exact_duplicates(footage: Footage) -> str:
     """A hash of the file's video packets, the same for two files with the same video in any container, with any sound.
     The first copy is kept. Data-Juicer: video_deduplicator."""
@@ -182,9 +152,6 @@ def near_duplicates(footage: Footage) -> list[str]:
     same if on average at most `distance` (6) of 64 bits differ, and mean colours by at most `colour` (6) of 255. The
     copy with the largest area is kept, the first of equal ones."""
     return perceptual_hash(footage.pick(8))
-
-
-# ---------------------------------------------------------------- the tables
 
 
 @dataclass(frozen=True)
@@ -217,12 +184,12 @@ FILTERS = {
     "fps": _filter(fps, min=16.0),
     "bits_per_pixel": _filter(bits_per_pixel, min=0.02),
     "border_crop": _filter(border_crop, min=0.6),
-    "luminance": _filter(luminance, min=picture.DARK, max=picture.BRIGHT),
-    "blur": _filter(blur, min=picture.BLURRED),
-    "motion": _filter(motion, min=motions.STILL, max=motions.WILD),
-    "jitter": _filter(jitter, max=motions.SHAKY),
-    "text_area": _filter(text_area, max=overlay.TEXT),
-    "watermark": _filter(watermark, max=overlay.MARKED),
+    "luminance": _filter(_of(methodcaller("pick", 8), picture.luminance), min=picture.DARK, max=picture.BRIGHT),
+    "blur": _filter(_of(methodcaller("pick", 5), picture.blur), min=picture.BLURRED),
+    "motion": _filter(_of(attrgetter("velocity"), motion.motion), min=motion.STILL, max=motion.WILD),
+    "jitter": _filter(_of(attrgetter("velocity"), motion.jitter), max=motion.SHAKY),
+    "text_area": _filter(_of(attrgetter("frames"), picture.text_area), max=picture.TEXT),
+    "watermark": _filter(_of(attrgetter("frames"), picture.watermark), max=picture.MARKED),
     "text_similarity": _filter(text_similarity, min=0.1, reads_caption=True),
     "aesthetics": _filter(aesthetics, min=4.0),
     "nsfw": _filter(nsfw, max=0.5),
@@ -232,10 +199,8 @@ DUPLICATES = {
     "near_duplicates": Operator(near_duplicates, {"distance": 6.0, "colour": 6.0}),
 }
 SPLITTERS = {
-    "split_by_scene": Operator(splitting.split_by_scene, {"keep_original": False}),
-    "split_by_duration": Operator(splitting.split_by_duration, {"keep_original": False}),
-    "split_by_keyframe": Operator(splitting.split_by_keyframe, {"keep_original": False}),
-    "trim": Operator(splitting.trim, {"keep_original": False}),
+    measure.__name__: Operator(measure, {"keep_original": False})
+    for measure in (split_by_scene, split_by_duration, split_by_keyframe, trim)
 }
 OPERATORS = FILTERS | DUPLICATES | SPLITTERS
 
@@ -248,22 +213,17 @@ def reason_to_drop(name: str, value: Any, min: float | None, max: float | None) 
         left, top, right, bottom = value
         value = (right - left) * (bottom - top)
     if min is not None and value < min:
-        return f"{name} {_short(value)} < {_short(min)}"
+        return f"{name} {value:.4g} < {min:.4g}"
     if max is not None and value > max:
-        return f"{name} {_short(value)} > {_short(max)}"
+        return f"{name} {value:.4g} > {max:.4g}"
     return None
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def jsonable(value: Any) -> Any:
     """Numpy's numbers as Python's, with seven decimals, and None for a number that is not finite."""
     if isinstance(value, list):
         return [jsonable(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
-        return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    return round(float(value), 7) if np.isfinite(value) else None
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return round(value, 7) if isfinite(value) else None
+    return value

@@ -87,9 +87,6 @@ def select(rows: Iterator[Row], recipe: Recipe, out: Path) -> Selection:
     return selection
 
 
-# ---------------------------------------------------------------- one operator over a stream of rows
-
-
 @dataclass
 class Stage:
     """One operator's counts, and the database for the clips that it drops."""
@@ -100,11 +97,6 @@ class Stage:
     before: int = 0
     after: int = 0
     dropped: int = 0
-
-    def drop(self, clip: Clip, reason: str) -> None:
-        self.dropped += 1
-        clip = replace(clip, stats=clip.stats | {"dropped": reason})
-        self.database.execute("INSERT INTO dropped VALUES (?, ?)", (self.index, json.dumps(vars(clip))))
 
 
 def _applied(rows: Iterator[Row], stage: Stage, index: int, step: Step) -> Iterator[Row]:
@@ -120,7 +112,9 @@ def _judged(rows: Iterator[tuple[Row, str | None]], stage: Stage) -> Iterator[Ro
     for row, reason in rows:
         stage.before += 1
         if reason:
-            stage.drop(row.clip, reason)
+            stage.dropped += 1
+            clip = replace(row.clip, stats=row.clip.stats | {"dropped": reason})
+            stage.database.execute("INSERT INTO dropped VALUES (?, ?)", (stage.index, json.dumps(vars(clip))))
         else:
             stage.after += 1
             yield row

@@ -20,8 +20,10 @@ class FrameTextSimilarity:
     """Does the caption say what the frames show? CLIP (2103.00020), for example openai/clip-vit-base-patch32."""
 
     def __init__(self, model: str, device: str = "cpu"):
-        self.clip, self.processor = _load_clip(model, device)
-        self.tokenizer = _load("AutoTokenizer", model, "CLIP tokenizer")
+        from transformers import AutoTokenizer
+
+        self.clip, self.processor = _load("AutoModel", model, "CLIP", device)
+        self.tokenizer = load_pretrained(AutoTokenizer, model, "CLIP tokenizer")
         self.words = self.clip.config.text_config.max_position_embeddings
 
     def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
@@ -47,7 +49,7 @@ class Aesthetics:
     https://github.com/christophschuhmann/improved-aesthetic-predictor, a file that you download."""
 
     def __init__(self, model: str, head: str, device: str = "cpu"):
-        self.clip, self.processor = _load_clip(model, device)
+        self.clip, self.processor = _load("AutoModel", model, "CLIP", device)
         self.weight, self.bias = (tensor.to(device) for tensor in read_head(head))
         wanted, width = self.weight.shape[1], self.clip.config.projection_dim
         if wanted != width:
@@ -55,7 +57,7 @@ class Aesthetics:
 
     def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
         """Mean over frames, on the scale of the votes that the head was trained on, 1 to 10. Keep from 4 (Movie Gen,
-        2410.13720; Data-Juicer) or 5 (Open-Sora 1.2). The texts do not matter."""
+        2410.13720; Data-Juicer) or 5 (Open-Sora 1.2)."""
         return _means((_embed(self.clip, self.processor, clips) @ self.weight.T + self.bias)[:, 0], clips)
 
 
@@ -63,16 +65,15 @@ class NotSafe:
     """Is it safe for work? Any image classifier with a class named "nsfw", such as Falconsai/nsfw_image_detection."""
 
     def __init__(self, model: str, device: str = "cpu"):
-        self.classifier = _load("AutoModelForImageClassification", model, "image classifier").to(device)
-        self.processor = _image_processor(model)
+        kind = "AutoModelForImageClassification"
+        self.classifier, self.processor = _load(kind, model, "image classifier", device)
         labels = {str(label).lower(): index for index, label in self.classifier.config.id2label.items()}
         if "nsfw" not in labels:
             raise ModelError(f"{model}: none of its classes is named nsfw; they are {', '.join(labels)}")
         self.label = labels["nsfw"]
 
     def score(self, clips: list[np.ndarray], texts: list[str]) -> list[float]:
-        """The probability (softmax) of "nsfw", its mean over frames: 0 to 1. Drop from 0.5 (Data-Juicer). The texts do
-        not matter."""
+        """The probability (softmax) of "nsfw", its mean over frames: 0 to 1. Drop from 0.5 (Data-Juicer)."""
         import torch
 
         with torch.inference_mode():
@@ -105,8 +106,7 @@ def read_head(path: str):
         if sorted(layers) not in ([0], [0, 2, 4, 6, 7]):  # with ReLUs between, they would be 0, 3, 6, 9 and 11
             raise ValueError(f"layers {sorted(layers)} instead of [0] or [0, 2, 4, 6, 7]")
         weight, bias = layers[0]["weight"], layers[0]["bias"]
-        for index in sorted(layers)[1:]:
-            layer = layers[index]
+        for _, layer in sorted(layers.items())[1:]:
             weight, bias = layer["weight"] @ weight, layer["weight"] @ bias + layer["bias"]
         if weight.shape[0] != 1:
             raise ValueError(f"{weight.shape[0]} outputs instead of 1")
@@ -137,20 +137,12 @@ def _means(scores, clips: list[np.ndarray]) -> list[float]:
     return [float(part.mean()) for part in scores.split([len(frames) for frames in clips])]
 
 
-def _image_processor(model: str):
-    # backend="pil" needs no torchvision and gives the same numbers with and without it
-    return _load("AutoImageProcessor", model, "image processor", backend="pil")
-
-
-def _load_clip(model: str, device: str):
-    clip = _load("AutoModel", model, "CLIP").to(device)
-    if clip.config.model_type != "clip":
-        raise ModelError(f"{model}: is a {clip.config.model_type} model, not a CLIP")
-    return clip, _image_processor(model)
-
-
-def _load(kind: str, model: str, what: str, **options):
+def _load(kind: str, model: str, what: str, device: str):
+    """A model of a class of transformers, and its image processor."""
     import transformers
 
-    loaded = load_pretrained(getattr(transformers, kind), model, what, **options)
-    return loaded.eval() if hasattr(loaded, "eval") else loaded
+    loaded = load_pretrained(getattr(transformers, kind), model, what).eval().to(device)
+    if what == "CLIP" and loaded.config.model_type != "clip":
+        raise ModelError(f"{model}: is a {loaded.config.model_type} model, not a CLIP")
+    # backend="pil" needs no torchvision and gives the same numbers with and without it
+    return loaded, load_pretrained(transformers.AutoImageProcessor, model, "image processor", backend="pil")

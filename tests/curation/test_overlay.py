@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from lite_sora.curation.overlay import MARKED, TEXT, text_area, watermark
+from lite_sora.curation.picture import MARKED, TEXT, text_area, watermark
 from lite_sora.data.video import read_frames, write_video
 
 HEIGHT, WIDTH = 256, 384

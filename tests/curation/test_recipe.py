@@ -6,8 +6,7 @@ import re
 import pytest
 
 from lite_sora.curation.operators import FILTERS, OPERATORS, SPLITTERS
-from lite_sora.curation.recipe import SHIPPED, RecipeError, Step, read_recipe
-from lite_sora.curation.translations import TRANSLATIONS
+from lite_sora.curation.recipe import SHIPPED, TRANSLATIONS, RecipeError, Step, read_recipe
 
 
 def written(tmp_path, text: str, name: str = "recipe.yaml") -> str:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lite_sora.curation.scenes import _hsv, content_scores, cuts, detect
+from lite_sora.curation.splitting import _hsv, content_scores, cuts, detect
 from lite_sora.data.video import ClipError, stream_frames, write_video
 
 FPS = 24
