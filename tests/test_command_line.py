@@ -38,8 +38,8 @@ def home(tmp_path_factory):
 
 
 def test_training_leaves_the_toy_world_and_a_run(home):
-    assert len((home / "data/toy/manifest.jsonl").read_text().splitlines()) == 64
-    assert len(list((home / "data/toy/videos").glob("*.mp4"))) == 64
+    assert len((home / "data/toy-64-clips/manifest.jsonl").read_text().splitlines()) == 64
+    assert len(list((home / "data/toy-64-clips/videos").glob("*.mp4"))) == 64
     assert json.loads((home / "runs/toy/adherence.json").read_text())["seen"]["clips"] == 4
     assert not list(home.rglob("*.part*"))
 
@@ -124,11 +124,11 @@ def test_adherence_from_the_command_line_is_what_python_measures(home):
 
 
 def test_a_second_run_takes_another_name_and_the_world_that_is_there(home):
-    before = (home / "data/toy/manifest.jsonl").stat().st_mtime_ns
+    before = (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns
     flags = "--steps 1 --batch-size 8 --toy-clips 64 --sample-every 0 --adherence-clips 0 --device cpu"
     done = run([str(ROOT / "train.py"), *flags.split()], home)
     assert "runs/toy-2/" in done.stdout and "writing toy clips" not in done.stderr
-    assert (home / "data/toy/manifest.jsonl").stat().st_mtime_ns == before
+    assert (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns == before
 
 
 def test_generate_upsamples_by_the_toy_worlds_rules(home):
