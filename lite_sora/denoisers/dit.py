@@ -88,7 +88,7 @@ class DiT(nn.Module):
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
         h = self.embed(patchify(x, config.patch))  # (B, N, D)
         patches = h.shape[1]
-        h = h + positions_3d(grid, config.width, h.device).to(h.dtype)
+        h = h + positions_3d(grid, config.width, h.device).to(h.dtype)  # residual stream: bf16 under autocast
         h = torch.cat([h, self.embed_text(text.tokens)], dim=1)  # (B, N + L, D)
         mask = torch.cat([text.mask.new_ones(len(h), patches), text.mask], dim=1)  # (B, N + L)
         words = text.mask.shape[1]
