@@ -62,6 +62,8 @@ def save_folder(model: KLAutoencoder | VQAutoencoder, folder: Path, training: di
 
 def read_config(folder: Path) -> dict:
     """The config.json of an autoencoder's run. Raises ValueError if it is missing or describes something else."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}/config.json does not exist: this is not the run folder of an autoencoder")
     config = read_json(folder / "config.json")
     if config.get("kind") not in AUTOENCODERS:
         others = {"denoiser": "a text-to-video model", "transformer": "a prior"}  # by a key that only they have

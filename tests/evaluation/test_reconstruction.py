@@ -44,7 +44,7 @@ def test_a_run_is_measured_on_what_it_was_not_trained_on(toy, run):
     assert evaluate(run, clips=4)["clips"] == 4
     with pytest.raises(ValueError, match="there is no such manifest"):
         evaluate(run, toy.parent / "nowhere.jsonl")
-    with pytest.raises(ValueError, match="is not the run folder of an autoencoder"):
+    with pytest.raises(ValueError, match="config.json does not exist: this is not the run folder of an autoencoder"):
         evaluate(toy.parent)
 
 
