@@ -1,6 +1,5 @@
 """The stage `python train.py autoencoder`: a causal video VAE, or VideoGPT's VQ-VAE."""
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -22,9 +21,9 @@ from lite_sora.data.windows import VideoDataset
 from lite_sora.evaluation.reconstruction import captioned, collapse, evaluate, measure, report
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of
-from lite_sora.storage.runs import CheckpointError
+from lite_sora.storage.runs import CheckpointError, write_json
 from lite_sora.training.clips import Clips
-from lite_sora.training.flags import RunSettings, TrainingError, flag
+from lite_sora.training.flags import RunSettings, TrainingError, flag, flag_of
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
 from lite_sora.training.muon import adamw, make_optimizers
@@ -196,25 +195,20 @@ class AutoencoderStage(Stage):
 
     # ------------------------------------------------------------ what is kept
 
-    def samples(self, folder: Path, step: int, average: Autoencoder, metrics: Metrics) -> dict:
+    def samples(self, folder: Path, step: int, average: Autoencoder, metrics: Metrics) -> None:
         """Draws clips above their reconstructions, and measures how good these are."""
-        average.eval()
         result = save_reconstructions(folder / "samples", step, average, self.held_out, metrics)
-        average.train(average is self.model)
         tqdm.write(f"step {step}: PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.4f} on {result['clips']} clips")
         if result["codes"] and (warning := collapse(result["perplexity"], result["codes"])):
             tqdm.write(f"warning: {warning}")
-        return {}
 
     def save(self, folder: Path, average: Autoencoder) -> None:
-        average.eval()
         measure_scale(average, self.dataset)
-        average.train(average is self.model)
         save_folder(average, folder, asdict(self.settings) | {"manifest": str(self.manifest)})
 
     def finish(self, folder: Path, average: Autoencoder) -> None:
         result = evaluate(folder, device=str(self.processes.device))
-        (folder / "reconstruction.json").write_text(json.dumps(result, indent=2) + "\n")
+        write_json(folder / "reconstruction.json", result)
         print(report(result))
 
 
@@ -225,7 +219,7 @@ def make_model(settings: AutoencoderSettings) -> Autoencoder:
         raise TrainingError(f"--preset {settings.preset}: {settings.kind} has the presets {', '.join(presets)}")
     parts = given_parts(settings, NETWORK_PARTS)
     if unknown := parts.keys() - config.__dataclass_fields__.keys():
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        flags = ", ".join(map(flag_of, sorted(unknown)))
         raise TrainingError(f"{flags}: --kind {settings.kind} has no such part")
     try:
         return network(replace(presets[settings.preset], **parts))

@@ -145,7 +145,7 @@ class CaptionerStage(Stage):
         loss, right = caption_loss(logits, targets)
         return {"loss": loss, "token_accuracy": right}
 
-    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict:
+    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> None:
         """Writes clips under their captions and what the model says of them."""
         pictures, labels = [], []
         for name, videos in (self.judged or {"trained on": self.dataset}).items():
@@ -154,12 +154,10 @@ class CaptionerStage(Stage):
                 frames, caption, _, _ = videos[index, 0]
                 pictures.append(frames)
                 labels.append(f"{name}: {caption}   |   it says: {text}")
-        average.train(average is self.model)
         (folder / "samples").mkdir(exist_ok=True)
         picture = sheet(pictures, labels)
         picture.save(folder / "samples" / f"{step:06d}.png")
         metrics.picture("captions", picture, step)
-        return {}
 
     def save(self, folder: Path, average: nn.Module) -> None:
         from transformers.utils import logging
@@ -229,7 +227,6 @@ def judge(model: nn.Module, processor, dataset: VideoDataset, most: int | None =
         targets = caption_ids(processor.tokenizer, batch.captions).to(model.device)
         values.append(torch.stack(caption_loss(next_tokens(model, pixels, question, targets), targets)))
         said += write_captions(model, processor, pixels, question)
-    model.train()
     clips = dataset.clips[: len(said)]
     loss, right = torch.cat(values, dim=1).mean(1).tolist()
     same = float(np.mean([text == clip.caption for text, clip in zip(said, clips, strict=True)]))

@@ -1,6 +1,5 @@
 """The stage `python train.py`: a text-to-video denoiser, in pixels or in an autoencoder's latents."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from lite_sora.evaluation.adherence import measure, report
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of, uniform
+from lite_sora.storage.runs import write_json
 from lite_sora.text.cached import cached_texts
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText
@@ -88,9 +88,8 @@ class DenoiserStage(Stage):
     def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
         return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | self.compute.rates(seconds)
 
-    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict:
+    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> None:
         save_samples(folder, step, self.model, average, self.real, metrics)
-        return {}
 
     def save(self, folder: Path, average: TextToVideo) -> None:
         average.save_pretrained(folder)
@@ -111,7 +110,7 @@ def judge_and_suggest(stage: Stage, folder: Path, average) -> None:
     readable = settings.height == settings.width and settings.frames > 1 and not getattr(settings, "overfit", None)
     if settings.data is None and settings.adherence_clips and readable:
         result = measure(average, settings.toy_corner, settings.adherence_clips)
-        (folder / "adherence.json").write_text(json.dumps(result, indent=2) + "\n")
+        write_json(folder / "adherence.json", result)
         print(report(result))
     prompt = sample_prompts(stage.real.clips)[0] if settings.data else "a red circle moving right"
     print(f'try: python generate.py "{prompt}" --run {folder}')

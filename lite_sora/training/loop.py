@@ -71,12 +71,11 @@ class Stage:
         """The stage's part of a line of metrics.jsonl, from `loss`'s values of all processes, (batch size,) each."""
         return {name: value.mean().item() for name, value in values.items() if name != "loss"}
 
-    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict:
+    def samples(self, folder: Path, step: int, average: nn.Module, metrics: Metrics) -> dict | None:
         """Writes a grid of samples, in the first process; what was measured on the way joins the metrics."""
-        return {}
 
     def save(self, folder: Path, average: nn.Module) -> None:
-        """Writes the model for those who use it; `average` is in evaluation mode, unless there is no average."""
+        """Writes the model for those who use it; `average` is in evaluation mode here, and above and below."""
         raise NotImplementedError
 
     def finish(self, folder: Path, average: nn.Module) -> None:
@@ -92,8 +91,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
         raise TrainingError(f"--batch-size {settings.batch_size} does not divide by {processes.world}, the processes")
     if settings.out and not settings.resume:
         refuse_taken(Path(settings.out))
-    stage = kind(settings, processes)
-    clips = Clips(settings, processes)
+    stage, clips = kind(settings, processes), Clips(settings, processes)
     stage.open_data(clips)
     if not len(stage.dataset):
         raise TrainingError(f"no clip of {clips.manifest} can be used; the first: {min(stage.skipped, default='')}")
@@ -123,6 +121,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     clock = time.perf_counter()
     with OrderlyStop() as stop:
         for batch in batches(stage.dataset, order, settings.workers):
+            model.train()
             stage.skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
             for group in (group for optimizer in optimizers for group in optimizer.param_groups):
@@ -148,6 +147,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 update_average(average, model, min(settings.ema, (1 + step) / (10 + step)))
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
+            average.eval()  # which is the model itself where there is no average
             bad_steps = 0 if finite else bad_steps + 1
             step += 1
 
@@ -162,7 +162,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 bar.set_postfix(postfix(line), refresh=False)
                 bar.update()
                 if settings.sample_every and (step == settings.steps or step % settings.sample_every == 0):
-                    line |= stage.samples(folder, step, average, metrics)
+                    line |= stage.samples(folder, step, average, metrics) or {}
                     if observe:
                         observe(step, average)
                 metrics.write(line)

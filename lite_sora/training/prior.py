@@ -118,10 +118,10 @@ class PriorStage(Stage):
         codes = self.settings.batch_size * self.codes_a_clip
         return {"bits_per_code": values["loss"].mean().item() / math.log(2), "codes_per_second": codes / seconds}
 
-    def samples(self, folder: Path, step: int, average: TextToCodes, metrics: Metrics) -> dict:
+    def samples(self, folder: Path, step: int, average: TextToCodes, metrics: Metrics) -> dict | None:
         save_samples(folder, step, self.model, average, self.real, metrics)
         if not len(self.held_out):
-            return {}
+            return None
         bits = bits_per_code(average, self.held_out)
         tqdm.write(f"step {step}: {bits:.3f} bits per code on held-out clips")
         return {"held_out_bits_per_code": bits}

@@ -30,7 +30,6 @@ def save_samples(folder: Path, step: int, model, average, real: VideoDataset, me
         picture.save(samples / f"{step:06d}-{name}.png")
         metrics.picture(f"samples/{name}", picture, step)
         write_gif(samples / f"{step:06d}-{name}.gif", mosaic(rows, labels), network.config.fps)
-    model.train()
 
 
 def with_originals(

@@ -236,3 +236,13 @@ def test_generate_and_the_judge_take_it_as_any_other_run(vq, tmp_path):
     assert "--steps, --sampler: an autoregressive prior has no such option; it has --frames" in done.stderr
     result = measure(load_model(tmp_path / "runs" / "prior-toy"), clips=2, top_k=1)
     assert result["seen"]["clips"] == 2 and result["seen"]["all"]["accuracy"] == 0.0  # it knows nothing
+
+
+def test_without_an_average_nothing_is_dropped_out_where_the_model_is_judged(few, vq, tmp_path, monkeypatch):
+    modes, judged = [], prior.bits_per_code
+    monkeypatch.setattr(
+        prior, "bits_per_code", lambda model, *rest: modes.append(model.training) or judged(model, *rest)
+    )
+    flags = [*tiny_flags(few, vq), "--steps", "2", "--ema", "0", "--sample-every", "1"]
+    run(*flags, "--out", str(tmp_path / "run"))
+    assert len(modes) == 3 and not any(modes)  # after each step, and at the end
