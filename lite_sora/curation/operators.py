@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from inspect import signature
 from math import isfinite
-from operator import attrgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -184,12 +183,12 @@ FILTERS = {
     "fps": _filter(fps, min=16.0),
     "bits_per_pixel": _filter(bits_per_pixel, min=0.02),
     "border_crop": _filter(border_crop, min=0.6),
-    "luminance": _filter(_of(methodcaller("pick", 8), picture.luminance), min=picture.DARK, max=picture.BRIGHT),
-    "blur": _filter(_of(methodcaller("pick", 5), picture.blur), min=picture.BLURRED),
-    "motion": _filter(_of(attrgetter("velocity"), motion.motion), min=motion.STILL, max=motion.WILD),
-    "jitter": _filter(_of(attrgetter("velocity"), motion.jitter), max=motion.SHAKY),
-    "text_area": _filter(_of(attrgetter("frames"), picture.text_area), max=picture.TEXT),
-    "watermark": _filter(_of(attrgetter("frames"), picture.watermark), max=picture.MARKED),
+    "luminance": _filter(_of(lambda footage: footage.pick(8), picture.luminance), min=picture.DARK, max=picture.BRIGHT),
+    "blur": _filter(_of(lambda footage: footage.pick(5), picture.blur), min=picture.BLURRED),
+    "motion": _filter(_of(lambda footage: footage.velocity, motion.motion), min=motion.STILL, max=motion.WILD),
+    "jitter": _filter(_of(lambda footage: footage.velocity, motion.jitter), max=motion.SHAKY),
+    "text_area": _filter(_of(lambda footage: footage.frames, picture.text_area), max=picture.TEXT),
+    "watermark": _filter(_of(lambda footage: footage.frames, picture.watermark), max=picture.MARKED),
     "text_similarity": _filter(text_similarity, min=0.1, reads_caption=True),
     "aesthetics": _filter(aesthetics, min=4.0),
     "nsfw": _filter(nsfw, max=0.5),

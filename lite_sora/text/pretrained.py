@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from lite_sora.errors import UserError
-from lite_sora.storage.hub import check_name, offline
+from lite_sora.storage.hub import check_name, first_line, offline
 from lite_sora.text.encoder import Text, pool, token_ids
 
 PRETRAINED = {  # model_type in a model's config.json: the class of its text encoder in transformers
@@ -75,7 +75,7 @@ class PretrainedText:
         try:
             return kind.from_pretrained(self.name, trust_remote_code=False, local_files_only=self._offline, **options)
         except Exception as error:  # transformers and the hub raise many kinds
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise TextError(f"{self.name}: {kind.__name__} cannot load it ({reason}). {HOW_TO_NAME_ONE}") from error
 
     @cached_property
