@@ -38,7 +38,7 @@ class StepCompute:
     def __init__(self, model: nn.Module, captions: list[str], batch_size: int, precision: str, processes: Processes):
         """captions: some of those that are trained on; the longest counts."""
         _, *sizes = shape = model.latent_shape()
-        words = model.text.tokenize(captions).shape[1]
+        words = model.text.tokenize(captions).shape[1] + len(model.config.signals)  # a token for each
         self.flops = batch_size * training_flops(model, shape, words)
         patch = model.config.denoiser_config["patch"]
         self.tokens = batch_size * math.prod(n // p for n, p in zip(sizes, patch, strict=True))

@@ -4,7 +4,7 @@ model = TextToVideo.from_pretrained("runs/toy")
 video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
-from lite_sora.denoisers import find_denoiser
+from lite_sora.configuration import TextToVideoConfig, network_of, text_of
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS, with_diffusion
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Network, Objective
@@ -24,30 +24,7 @@ from lite_sora.seeds import normal, seed_of
 from lite_sora.storage import runs
 from lite_sora.text.encoder import Text, TextEncoder
 from lite_sora.text.pretrained import PretrainedText
-
-
-@dataclass
-class TextToVideoConfig:
-    """Everything but the weights and the vocabulary; saved as config.json."""
-
-    denoiser: str = "dit"
-    denoiser_config: dict = field(default_factory=dict)
-    autoencoder: str = "pixel"  # or a run of one ("autoencoder": in this folder), or a folder or hub id of diffusers'
-    text: str = "words"  # trained along; or the folder or hub id of a pretrained CLIP or T5
-    text_width: int = 128
-    text_depth: int = 0  # this and the next are of words alone
-    text_length: int = 32
-    objective: Objective = field(default_factory=Objective)
-    # what generation does by default: the size that the model was trained at, and how to sample
-    frames: int = 8
-    height: int = 32
-    width: int = 32
-    fps: float = 8.0
-    sampler: str = "euler"
-    grid: str = "shifted"
-    steps: int = 12
-    guidance: float = 1.5
-    training: dict = field(default_factory=dict)  # the settings of the run that it comes from
+from lite_sora.text.signals import SignalEncoder
 
 
 class TextToVideo(nn.Module):
@@ -59,24 +36,26 @@ class TextToVideo(nn.Module):
         super().__init__()
         self.config, self.objective = config, config.objective
         self.denoiser, self.text, self.autoencoder = denoiser, text, autoencoder
+        self.signals = SignalEncoder(config.signals, config.text_width)
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def forward(self, latents: Tensor, noise: Tensor, t: Tensor, captions: Tensor | Text) -> Tensor:
-        """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,) and captions: token ids (B, L),
-        or what a frozen encoder has made of them."""
+    def forward(self, *, latents: Tensor, noise: Tensor, t: Tensor, captions: Tensor | Text, signals: dict) -> Tensor:
+        """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,), captions: token ids (B, L), or
+        what a frozen encoder has made of them; and signals by name, (B,) each."""
         text = captions if isinstance(captions, Text) else self.text(captions)
-        return self.objective.loss(self.conditioned(text), latents, noise, t)
+        return self.objective.loss(self.conditioned(self.signals(text, signals)), latents, noise, t)
 
     def conditioned(self, text: Text) -> Network:
         """The network, conditioned on B captions."""
         return lambda x_t, t: self.denoiser(x_t, t, text)
 
-    def denoiser_for(self, prompts: list[str]) -> Denoiser:
+    def denoiser_for(self, prompts: list[str], signals: dict[str, Tensor]) -> Denoiser:
         """What samplers evaluate: the estimates of the clean latents and the noise, conditioned on B prompts."""
-        network = self.conditioned(self.text(self.text.tokenize(prompts).to(self.device)))
+        text = self.text(self.text.tokenize(prompts).to(self.device))
+        network = self.conditioned(self.signals(text, signals))
         return lambda x_t, t: self.objective.x_and_noise(network, x_t, t)
 
     @torch.no_grad()
@@ -85,6 +64,7 @@ class TextToVideo(nn.Module):
         prompts: list[str],
         negative: str = "",
         seeds: list[int] | None = None,
+        signals: dict[str, float] | None = None,
         frames: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -97,7 +77,8 @@ class TextToVideo(nn.Module):
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
     ) -> Tensor:
-        """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained.
+        """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained. `signals`, such as
+        {"speed": 0.5}, hold for all of them; those that are not named are left to chance.
 
         `times` are the sampler's, falling from 1 to 0, instead of a `grid` of `steps`. `diffusion` is for the samplers
         on SiT's SDE alone, see `diffusion/sde.py`; the last two are those of `diffusion/guidance.py`. A seed belongs to
@@ -120,10 +101,10 @@ class TextToVideo(nn.Module):
             seeds_now = [seed_of(seed, "sampler", draw) for draw in [next(draws)] for seed in seeds]
             return normal(seeds_now, shape).to(self.device)
 
-        denoise = self.denoiser_for(prompts)
+        denoise = self.denoiser_for(prompts, self.signals.values(signals or {}, len(prompts)))
         guidance = config.guidance if guidance is None else guidance
         if guidance != 1:
-            negatives = self.denoiser_for([negative] * len(prompts))
+            negatives = self.denoiser_for([negative] * len(prompts), signals={})
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = normal(seeds, shape).to(self.device)  # drawn on the CPU: a seed means the same on every device
         return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise))
@@ -162,11 +143,5 @@ class TextToVideo(nn.Module):
 
 def assemble(config: TextToVideoConfig, tokenizer: Tokenizer | None, autoencoder) -> TextToVideo:
     """A model with fresh weights, around an autoencoder. A pretrained text encoder brings its own tokenizer."""
-    channels = {"channels": autoencoder.latent_channels, "text_width": config.text_width}
-    network, network_config = find_denoiser(config.denoiser, channels | config.denoiser_config)
-    denoiser = network(network_config)
-    if config.text == "words":
-        text = TextEncoder(tokenizer, config.text_width, config.text_depth, length=config.text_length)
-    else:
-        text = PretrainedText(config.text)
-    return TextToVideo(config, text, denoiser, autoencoder)
+    network, network_config = network_of(config, autoencoder)
+    return TextToVideo(config, text_of(config, tokenizer), network(network_config), autoencoder)

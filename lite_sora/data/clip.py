@@ -48,6 +48,11 @@ class Clip:
         texts = several if isinstance(several, list) and several else [first.get("caption")]
         return [text for text in texts if isinstance(text, str) and text.strip()]
 
+    def signal(self, name: str) -> float:
+        """A number in its stats, such as what curation has measured; NaN where there is none."""
+        value = self.stats.get(name)
+        return float(value) if isinstance(value, int | float) else math.nan
+
     @property
     def for_training(self) -> bool:
         """Whether its split says so, or there are no splits."""

@@ -1,6 +1,5 @@
 """Clips → batches. The order depends on nothing but the seed, so that a run can be resumed, or shared among any number
-of processes, without a change in what it learns from. A dataset's item is (frames, caption, seed, what was skipped),
-its key (clip index, sample seed): see `windows.py`, or `training/latents.py` for latents.
+of processes, without a change in what it learns from.
 """
 
 from collections.abc import Iterator
@@ -15,13 +14,23 @@ from lite_sora.seeds import seed_of
 
 
 @dataclass
-class Batch:
-    video: (
-        Tensor  # uint8 (B, 3, T, H, W); `to_model_range` makes a float video of it. Or latents, float (B, C, T, H, W)
-    )
-    captions: list[str]
-    seeds: list[int]  # one for each sample: all of its noise comes from it
+class Sample:
+    """A dataset's item; its key is (clip index, sample seed). See `windows.py`, or `training/latents.py`."""
+
+    video: np.ndarray | Tensor  # uint8 (T, H, W, 3), or latents, float (C, T, H, W)
+    caption: str
+    seed: int  # all of its noise comes from it
+    signals: dict[str, float] = field(default_factory=dict)  # what it is conditioned on besides: `text/signals.py`
     skipped: list[str] = field(default_factory=list)  # what could not be used, and why
+
+
+@dataclass
+class Batch:
+    video: Tensor  # uint8 (B, 3, T, H, W); `to_model_range` makes a float video of it. Or latents (B, C, T, H, W)
+    captions: list[str]
+    seeds: list[int]
+    signals: dict[str, Tensor] = field(default_factory=dict)  # (B,) of each
+    skipped: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -30,7 +39,8 @@ class Batch:
         """The batch in up to `pieces` pieces of one size, of which the last may be smaller."""
         size = -(-len(self) // pieces)
         parts = [slice(first, first + size) for first in range(0, len(self), size)]
-        return [Batch(self.video[part], self.captions[part], self.seeds[part]) for part in parts]
+        signals = [{name: values[part] for name, values in self.signals.items()} for part in parts]
+        return [Batch(self.video[p], self.captions[p], self.seeds[p], s) for p, s in zip(parts, signals, strict=True)]
 
 
 def to_model_range(video: Tensor) -> Tensor:
@@ -68,12 +78,13 @@ class TrainingOrder:
             yield keys
 
 
-def _collate(items: list) -> Batch:
-    frames, captions, seeds, skipped = zip(*items, strict=True)
-    video = torch.stack([torch.as_tensor(item) for item in frames])  # (B, T, H, W, 3), or latents (B, C, T, H, W)
+def _collate(items: list[Sample]) -> Batch:
+    video = torch.stack([torch.as_tensor(item.video) for item in items])  # (B, T, H, W, 3), or (B, C, T, H, W)
     if video.dtype == torch.uint8:
         video = video.movedim(-1, 1)  # (B, 3, T, H, W)
-    return Batch(video, list(captions), list(seeds), [reason for reasons in skipped for reason in reasons])
+    signals = {name: torch.tensor([item.signals[name] for item in items]) for name in items[0].signals}
+    skipped = [reason for item in items for reason in item.skipped]
+    return Batch(video, [item.caption for item in items], [item.seed for item in items], signals, skipped)
 
 
 def batches(dataset: Dataset, order: TrainingOrder, workers: int) -> DataLoader:

@@ -1,5 +1,6 @@
 """Clips → windows of frames of one length, size and rate. Decoded clips stay in memory while they fit."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from lite_sora.data.clip import Clip
+from lite_sora.data.loading import Sample
 from lite_sora.data.video import ClipError, probe, read_frames
 
 
@@ -17,7 +19,7 @@ class VideoDataset(Dataset):
     the seed chooses the window, where the clip is longer, and the caption, where there are several; or, where nothing
     is to be left to chance (`fixed`), it is always the first of them. `original` is the fraction of captions that are
     what they were before the clips were recaptioned (DALL-E 3, section 3.1: 0.05). A clip's stats may have a "crop",
-    the part of the picture that curation found to be without borders (as `read_frames` takes it)."""
+    the part of the picture that curation found to be without borders (as `read_frames` takes it), and the `signals`."""
 
     def __init__(
         self,
@@ -29,8 +31,10 @@ class VideoDataset(Dataset):
         fps: float,
         fixed: bool = False,
         original: float = 0.0,
+        signals: Iterable[str] = (),
     ):
         self.clips, self.folder, self.fixed, self.original = clips, Path(folder), fixed, original
+        self.signals = signals
         self.frames, self.height, self.width, self.fps = frames, height, width, fps
         self.cache: dict[int, np.ndarray] = {}
         self.durations: dict[Path, float] = {}  # seconds of the videos that were looked into
@@ -122,8 +126,11 @@ class VideoDataset(Dataset):
             self.clips = [self.clips[index] for index in kept]
         return [broken[index] for index in sorted(broken)]
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, str, int, list[str]]:
-        """(frames uint8 (T, H, W, 3), caption, seed, skipped). In place of a broken clip comes the next good one."""
+    def signals_of(self, index: int) -> dict[str, float]:
+        return {name: self.clips[index].signal(name) for name in self.signals}
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """In place of a broken clip comes the next good one."""
         index, seed = key
         rng, skipped = np.random.default_rng(seed), []
         for attempt in range(len(self)):
@@ -138,5 +145,5 @@ class VideoDataset(Dataset):
             except ClipError as error:
                 skipped.append(str(error))
                 continue
-            return frames, self.caption(place, rng), seed, skipped
+            return Sample(frames, self.caption(place, rng), seed, self.signals_of(place), skipped)
         raise ClipError(self.folder, f"none of the {len(self)} clips can be used; the last: {skipped[-1]}")

@@ -15,12 +15,12 @@ from lite_sora.layers.blocks import MLPS, NORMS, FeedForward, TimeEmbedding
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
 from lite_sora.text.encoder import Text
 
-SIZES = {  # name: (width, depth, heads); S to XL as in table 1 of 2212.09748
-    "toy": (128, 4, 4),
-    "S": (384, 12, 6),
-    "B": (768, 12, 12),
-    "L": (1024, 24, 16),
-    "XL": (1152, 28, 16),
+SIZES = {  # S to XL as in table 1 of 2212.09748
+    "toy": {"width": 128, "depth": 4, "heads": 4},
+    "S": {"width": 384, "depth": 12, "heads": 6},
+    "B": {"width": 768, "depth": 12, "heads": 12},
+    "L": {"width": 1024, "depth": 24, "heads": 16},
+    "XL": {"width": 1152, "depth": 28, "heads": 16},
 }
 
 
@@ -69,6 +69,8 @@ class DiTBlock(nn.Module):
 
 
 class DiT(nn.Module):
+    config_class, sizes = DenoiserConfig, SIZES
+
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config, width = config, config.width
@@ -100,6 +102,10 @@ class DiT(nn.Module):
         shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)  # each (B, 1, D)
         h = modulate(self.norm(h[:, :patches]), shift, scale)  # (B, N, D)
         return unpatchify(self.out(h), config.patch, size)
+
+    def on_tokens(self) -> list[nn.Module]:
+        """The layers that every token passes through."""
+        return [self.embed, self.out, *(part for block in self.blocks for part in (block.attention, block.mlp))]
 
 
 def initialize_weights(model: nn.Module, zero: tuple[str, ...] = ("modulation.1",)) -> None:

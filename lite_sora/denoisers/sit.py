@@ -10,6 +10,7 @@ left for this file is one number: SiT hands its t, between 0 and 1, to the sines
 from dataclasses import dataclass
 
 from lite_sora.denoisers.dit import DenoiserConfig, DiT
+from lite_sora.denoisers.variants import DiTVariant, VariantConfig
 
 
 @dataclass
@@ -19,3 +20,14 @@ class SiTConfig(DenoiserConfig):
 
 class SiT(DiT):
     """A DiT with SiT's defaults; train it with the objective "sit"."""
+
+    config_class = SiTConfig
+
+
+@dataclass
+class SiTVariantConfig(VariantConfig):
+    time_scale: float = 1.0
+
+
+class SiTVariant(DiTVariant):
+    config_class = SiTVariantConfig

@@ -14,13 +14,13 @@ from lite_sora.layers.blocks import Block
 from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, sincos, unpatchify
 from lite_sora.text.encoder import Text
 
-SIZES = {  # name: (width, depth, heads); S to H as in table 1 of 2209.12152
-    "toy": (128, 5, 4),
-    "S": (512, 13, 8),
-    "S-deep": (512, 17, 8),
-    "M": (768, 17, 12),
-    "L": (1024, 21, 16),
-    "H": (1152, 29, 16),
+SIZES = {  # S to H as in table 1 of 2209.12152
+    "toy": {"width": 128, "depth": 5, "heads": 4},
+    "S": {"width": 512, "depth": 13, "heads": 8},
+    "S-deep": {"width": 512, "depth": 17, "heads": 8},
+    "M": {"width": 768, "depth": 17, "heads": 12},
+    "L": {"width": 1024, "depth": 21, "heads": 16},
+    "H": {"width": 1152, "depth": 29, "heads": 16},
 }
 SKIPS = ("concat", "add", "none")
 
@@ -70,6 +70,8 @@ class LongSkipBlocks(nn.Module):
 
 
 class UViT(LongSkipBlocks):
+    config_class, sizes = UViTConfig, SIZES
+
     def __init__(self, config: UViTConfig):
         super().__init__(config)
         self.config, width = config, config.width
@@ -98,6 +100,10 @@ class UViT(LongSkipBlocks):
         h = super().forward(h, mask, rotation)
         video = unpatchify(self.out(self.norm(h[:, :patches])), config.patch, size)
         return self.convolution(video) if config.convolution else video
+
+    def on_tokens(self) -> list[nn.Module]:
+        """The layers that every token passes through."""
+        return [self.embed, self.out, self.blocks, *([self.skip_blocks] if self.skip == "concat" else [])]
 
 
 def initialize_weights(model: nn.Module) -> None:

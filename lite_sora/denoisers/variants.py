@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lite_sora.denoisers.dit import DenoiserConfig, initialize_weights
+from lite_sora.denoisers.dit import SIZES, DenoiserConfig, initialize_weights
 from lite_sora.denoisers.mmdit import JointBlock
 from lite_sora.layers.attention import Attention, attend, make_norm
 from lite_sora.layers.blocks import FeedForward, TimeEmbedding
@@ -55,11 +55,6 @@ class VariantConfig(DenoiserConfig):
     def parts(self) -> int:
         """How many vectors of the width a block's modulation gives."""
         return {"adaln": 4, "adaln-zero": 6, "mm-dit": 6}.get(self.conditioning, 0)
-
-
-@dataclass
-class SiTVariantConfig(VariantConfig):
-    time_scale: float = 1.0
 
 
 # ---------------------------------------------------------------- attention
@@ -168,6 +163,8 @@ class VariantBlock(nn.Module):
 class DiTVariant(nn.Module):
     """A DiT of any of these parts. With the default ones it is `dit.DiT`, weight by weight."""
 
+    config_class, sizes = VariantConfig, SIZES
+
     def __init__(self, config: VariantConfig):
         super().__init__()
         self.config, width, depth = config, config.width, config.depth
@@ -208,6 +205,11 @@ class DiTVariant(nn.Module):
         if config.parts:
             h = modulate(h, *self.modulation(condition)[:, None].chunk(2, dim=-1))
         return unpatchify(self.out(h), config.patch, size)
+
+    def on_tokens(self) -> list[nn.Module]:
+        """The layers that every token passes through."""
+        kinds = Attention, CrossAttention, FeedForward
+        return [self.embed, self.out, *(layer for layer in self.blocks.modules() if isinstance(layer, kinds))]
 
     def joint(self, h: Tensor, condition: Tensor, text: Text, grid: tuple[int, int, int]) -> Tensor:
         """Patches and words, each with their own weights: (B, N, D) → (B, N, D)."""

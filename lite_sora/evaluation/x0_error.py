@@ -29,11 +29,13 @@ def x0_error(model: TextToVideo, manifest: Path, clips: int = 32) -> list[float]
     rows = list(read_manifest(manifest, model.config.training.get("allow_outside", False)))
     unseen = [clip for clip in rows if not clip.for_training] or rows
     config = model.config
-    dataset = VideoDataset(unseen[:clips], manifest.parent, config.frames, config.height, config.width, config.fps)
+    size = config.frames, config.height, config.width, config.fps
+    dataset = VideoDataset(unseen[:clips], manifest.parent, *size, signals=config.signals)
     batch = next(iter(batches(dataset, [[(index, index) for index in range(len(dataset))]], workers=0)))
     x = model.autoencoder.encode(to_model_range(batch.video.to(model.device)))  # (B, C, T, H, W)
     noise = normal(batch.seeds, x.shape[1:]).to(model.device)
-    denoise, path, errors = model.denoiser_for(batch.captions), PATHS[model.objective.path], []
+    denoise = model.denoiser_for(batch.captions, batch.signals)
+    path, errors = PATHS[model.objective.path], []
     for log_snr in LOG_SNRS:
         t = path.time_at(torch.full((len(x),), log_snr)).to(model.device)
         estimate, _ = denoise(model.objective.noisy(x, noise, t), t)

@@ -135,7 +135,7 @@ def step_seconds(model: TextToVideo, settings: DenoiserSettings, words: int, tri
     for _ in range(tries):
         start = time.perf_counter()
         with autocast(device, precision):
-            loss = model(x, x, t, ids).mean()
+            loss = model(latents=x, noise=x, t=t, captions=ids, signals={}).mean()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()

@@ -88,6 +88,10 @@ class CodeTransformer(nn.Module):
         before = codes.flatten(1)[:, :-1]  # (B, N - 1)
         return self.advance(self.read(text), before, tuple(codes.shape[1:]), start=True)
 
+    def on_tokens(self) -> list[nn.Module]:
+        """The layers that every token passes through, and that Muon trains."""
+        return [self.blocks]
+
     def read(self, text: Text) -> Memory:
         """What is remembered of B captions."""
         memory = Memory(text.mask, [None] * len(self.blocks))

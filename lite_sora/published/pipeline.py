@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.pretrained import PretrainedAutoencoder
+from lite_sora.configuration import TextToVideoConfig
 from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
-from lite_sora.pipeline import TextToVideo, TextToVideoConfig
+from lite_sora.pipeline import TextToVideo
 from lite_sora.published.conventions import CONVENTIONS, first_time, speaking
 from lite_sora.published.dit import PublishedDiT, PublishedDiTConfig
 from lite_sora.published.prompts import ClassLabels, ClipTokens

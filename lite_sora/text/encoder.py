@@ -86,3 +86,7 @@ class TextEncoder(nn.Module):
             h = block(h, mask)
         h = self.norm(h)
         return Text(h, mask, pool(h, mask))
+
+    def on_tokens(self) -> list[nn.Module]:
+        """The layers that every token passes through."""
+        return [self.blocks]

@@ -14,7 +14,7 @@ from lite_sora.processes import Processes
 from lite_sora.toy.sentences import captions
 from lite_sora.toy.world import CORNERS, draw, random_scene
 
-VERSION = 2  # of what is drawn, said and written: raise it with every change, so that an old world is written again
+VERSION = 3  # of what is drawn, said and written: raise it with every change, so that an old world is written again
 
 
 def toy_manifest(settings, processes: Processes) -> Path:
@@ -83,6 +83,5 @@ def _write_clip(job) -> Clip:
     sentences = captions(scene)
     facts = {"things": [asdict(thing) for thing in scene.things], "background": scene.background}
     split = "held-out" if unseen else "train"
-    return Clip(
-        f"toy-{index:06d}", name, sentences[0], captions=sentences, language="en", split=split, stats={"toy": facts}
-    )
+    stats = {"toy": facts, "speed": round(scene.things[0].distance, 4)}  # frame sides in one clip
+    return Clip(f"toy-{index:06d}", name, sentences[0], captions=sentences, language="en", split=split, stats=stats)

@@ -17,6 +17,7 @@ from lite_sora.storage.runs import write_json
 from lite_sora.text.cached import cached_texts
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText
+from lite_sora.text.signals import describe, drop
 from lite_sora.training.clips import Clips
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.loop import Stage, run
@@ -39,7 +40,7 @@ class DenoiserStage(Stage):
         super().__init__(settings, processes)
         if settings.resume:
             self.model = TextToVideo.from_pretrained(settings.resume)
-            self.autoencoder = self.model.autoencoder
+            self.autoencoder, self.config = self.model.autoencoder, self.model.config
         else:
             self.autoencoder = open_autoencoder(settings.autoencoder)
             self.config = model_config(settings, self.autoencoder)
@@ -49,8 +50,11 @@ class DenoiserStage(Stage):
 
     def open_data(self, clips: Clips) -> None:
         settings, self.cache = self.settings, clips.cache
-        fixed, original = settings.overfit is not None, settings.original_captions
-        self.real = self.dataset = clips.videos(clips.training[: settings.overfit], fixed=fixed, original=original)
+        if not settings.resume:
+            self.config.signals = describe(settings.signals, clips.training)
+        options = {"fixed": settings.overfit is not None, "original": settings.original_captions}
+        options["signals"] = self.config.signals
+        self.real = self.dataset = clips.videos(clips.training[: settings.overfit], **options)
         if settings.autoencoder == "pixel":
             self.skipped.update(clips.preload(self.real))
         else:
@@ -82,8 +86,9 @@ class DenoiserStage(Stage):
         noise = normal(seeds, x.shape[1:], device)
         t = self.model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds])).to(device)
         captions = read_captions(batch, self.settings.caption_dropout)
+        signals = drop(batch.signals, captions, seeds, self.settings.caption_dropout)
         text = self.texts(captions, device) if self.texts else self.model.text.tokenize(captions).to(device)
-        return {"loss": model(x, noise, t, text), "t": t}
+        return {"loss": model(latents=x, noise=noise, t=t, captions=text, signals=signals), "t": t}
 
     def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
         return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | self.compute.rates(seconds)

@@ -26,6 +26,7 @@ class RunSettings:
 
     # where things are
     resume: str | None = flag(None, "resume the run in this folder, with its own settings")
+    init: str | None = flag(None, "start from the weights of this run or published model, as far as they fit")
     out: str | None = flag(None, "run folder (default: a name in runs/; -2, -3, … if it is taken)")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")

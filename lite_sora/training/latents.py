@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from lite_sora.data.loading import to_model_range
+from lite_sora.data.loading import Sample, to_model_range
 from lite_sora.data.video import ClipError
 from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
@@ -40,12 +40,13 @@ class LatentDataset(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, str, int, list[str]]:
-        """(latents (C, T', H', W') or codes (T', H', W'), caption, seed, []): broken clips were removed."""
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """A sample of latents (C, T', H', W') or codes (T', H', W')."""
         index, seed = key
         rng, windows = np.random.default_rng(seed), self.shards[self.names[index]]
         item = windows[int(rng.integers(windows.get_shape()[0]))]
-        return item.float() if item.is_floating_point() else item.long(), self.videos.caption(index, rng), seed, []
+        item = item.float() if item.is_floating_point() else item.long()
+        return Sample(item, self.videos.caption(index, rng), seed, self.videos.signals_of(index))
 
 
 def cached_latents(

@@ -4,7 +4,6 @@ A stage (denoiser, autoencoder, captioner, prior) is a class in a file of its ow
 """
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_t
 from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
 from lite_sora.training.metrics import Metrics, plot_curves, postfix, report_skipped
-from lite_sora.training.muon import make_optimizers
+from lite_sora.training.muon import learning_rate, make_optimizers
 from lite_sora.training.parallel import Parallel, choose_precision
 
 MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
@@ -29,7 +28,7 @@ class Stage:
     """One thing that can be trained. `run` calls its methods in the order in which they stand here."""
 
     name: str  # as in `train.py NAME`
-    dataset: torch.utils.data.Dataset  # item (clip index, sample seed) → (tensor, caption, seed, [what was skipped])
+    dataset: torch.utils.data.Dataset  # (clip index, sample seed) → Sample
     model: nn.Module
 
     def __init__(self, settings: RunSettings, processes: Processes):
@@ -100,6 +99,10 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
 
     torch.manual_seed(settings.seed)
     model = stage.model = stage.build().to(processes.device).train()
+    if settings.init and not settings.resume:
+        from lite_sora.training.initial import start_from  # rarely needed, and all that is published comes with it
+
+        print(start_from(model, settings.init))
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
     optimizers = stage.optimizers()
     networks = {"model": model, "average": average} | stage.companions
@@ -180,16 +183,6 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     bar.close()
     finish(stage, folder, step, average, metrics)
     return folder
-
-
-def learning_rate(settings: RunSettings, step: int) -> float:
-    """The fraction of the peak rate at a step: warm-up, a plateau, and a fall to 0 over the last `decay` of all steps,
-    as a line or half a cosine."""
-    rate = min(1.0, (step + 1) / max(1, settings.warmup))
-    left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)  # 1 where the fall begins, 0 at the end
-    if settings.schedule == "constant" or left >= 1:
-        return rate
-    return rate * (left if settings.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
 
 
 @torch.no_grad()

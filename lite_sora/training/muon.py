@@ -69,6 +69,16 @@ def make_optimizers(model: nn.Module, matrices: list[nn.Parameter], settings) ->
     return optimizers
 
 
+def learning_rate(settings, step: int) -> float:
+    """The fraction of the peak rate at a step: warm-up, a plateau, and a fall to 0 over the last `decay` of all steps,
+    as a line or half a cosine."""
+    rate = min(1.0, (step + 1) / max(1, settings.warmup))
+    left = (settings.steps - step) / max(1.0, settings.decay * settings.steps)  # 1 where the fall begins, 0 at the end
+    if settings.schedule == "constant" or left >= 1:
+        return rate
+    return rate * (left if settings.schedule == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
+
+
 def adamw(parameters, lr: float, weight_decay: float) -> torch.optim.AdamW:
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
     optimizer.param_groups[0]["peak_lr"] = lr
@@ -76,11 +86,9 @@ def adamw(parameters, lr: float, weight_decay: float) -> torch.optim.AdamW:
 
 
 def matrices_on_tokens(model: nn.Module) -> list[nn.Parameter]:
-    """The matrices of a denoiser or a prior that every token passes through: its patch embedding and output, and what
-    is inside blocks, but for their modulation, which sees one vector a sample."""
-    found = []
-    for name, weight in model.named_parameters():
-        on_tokens = "blocks." in name or name in ("denoiser.embed.weight", "denoiser.out.weight")
-        if on_tokens and weight.dim() == 2 and "modulation" not in name:
-            found.append(weight)
-    return found
+    """The matrices that every token passes through, by what the networks in a model declare (`on_tokens`). Modulation
+    is none of them: it sees one vector a sample."""
+    networks = [module for module in model.modules() if hasattr(module, "on_tokens")]
+    layers = [layer for network in networks for layer in network.on_tokens()]
+    matrices = {id(weight) for layer in layers for weight in layer.parameters() if weight.dim() == 2}
+    return [weight for weight in model.parameters() if id(weight) in matrices]

@@ -5,30 +5,34 @@ from pathlib import Path
 from typing import ClassVar
 
 from lite_sora.autoencoders import load_autoencoder
-from lite_sora.denoisers import DENOISERS, SIZES, find_denoiser
+from lite_sora.configuration import TextToVideoConfig, network_of
+from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.layers.blocks import MLPS, NORMS
-from lite_sora.pipeline import TextToVideoConfig
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 
 NETWORK_PARTS = ("conditioning", "words", "attention", "shared_adaln", "skip", "mlp", "norm", "qk_norm", "rope")
 OBJECTIVE_PARTS = ("path", "prediction", "weighting", "time", "shift")
+SIZES = "; ".join(f"{name}: {', '.join(networks[0].sizes)}" for name, networks in DENOISERS.items())
 
 
 @dataclass
 class DenoiserSettings(RunSettings):
     # the network
-    denoiser: str = flag("dit", "the transformer", choices=list(DENOISERS))
-    size: str = flag("toy", "its size: toy; dit and sit: S, B, L, XL; uvit: S, S-deep, M, L, H")
+    denoiser: str = flag("dit", "the transformer", choices=DENOISERS)
+    size: str = flag("toy", f"its size; {SIZES}")
     patch: list[int] | None = flag(
         None, "its patches: frames, height, width (default: 2 8 8, or 1 2 2 with --autoencoder)"
     )
     autoencoder: str = flag("pixel", "video autoencoder: pixel (none), a run of `train.py autoencoder`, or diffusers'")
     text: str = flag("words", "text encoder: words, trained along, or the folder or hub id of a CLIP or T5")
     text_depth: int = flag(0, "transformer blocks of the text encoder, after its word embeddings")
+    signals: list[str] = flag(
+        [], "condition on these too: numbers in the clips' stats, such as speed, or classes, such as camera:4"
+    )
     conditioning: str | None = flag(
         None, "dit, sit: how t and the caption steer it (default: adaln-zero)", choices=list(CONDITIONINGS)
     )
@@ -107,27 +111,26 @@ def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:
     except ValueError as error:
         raise TrainingError(f"--{error}") from None
 
-    known = SIZES[settings.denoiser]
+    known = DENOISERS[settings.denoiser][0].sizes
     if settings.size not in known:
         raise TrainingError(f"--size {settings.size}: {settings.denoiser} has the sizes {', '.join(known)}")
-    width, depth, heads = known[settings.size]
-    network = {"patch": settings.patch, "width": width, "depth": depth, "heads": heads}
-    network |= given_parts(settings, NETWORK_PARTS)
-    try:
-        find_denoiser(settings.denoiser, network)
-    except ValueError as error:
-        raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
+    network = {"patch": settings.patch} | known[settings.size] | given_parts(settings, NETWORK_PARTS)
     text = absolute(settings.text)
-    return TextToVideoConfig(
+    config = TextToVideoConfig(
         denoiser=settings.denoiser,
         denoiser_config=network,
         autoencoder=absolute(settings.autoencoder),
         text=text,
         text_depth=settings.text_depth,
-        text_width=width if text == "words" else PretrainedText(text).width,
+        text_width=network["width"] if text == "words" else PretrainedText(text).width,
         objective=objective,
         **{name: getattr(settings, name) for name in ("frames", "height", "width", "fps")},
     )
+    try:
+        network_of(config, autoencoder)
+    except ValueError as error:
+        raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
+    return config
 
 
 def given_parts(settings: RunSettings, names: tuple[str, ...]) -> dict:

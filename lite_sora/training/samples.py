@@ -18,7 +18,8 @@ def save_samples(folder: Path, step: int, model, average, real: VideoDataset, me
     training overfits a few clips, each real clip is drawn above its reproduction."""
     prompts, originals = sample_prompts(real.clips), None
     if real.fixed:
-        originals, prompts = zip(*(real[index, 0][:2] for index in range(min(8, len(real)))), strict=True)
+        shown = [real[index, 0] for index in range(min(8, len(real)))]
+        originals, prompts = [item.video for item in shown], [item.caption for item in shown]
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
     for name, network in (("raw", model), ("ema", average)):

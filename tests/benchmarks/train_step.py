@@ -81,10 +81,9 @@ def main() -> None:
     print("| size | patch | precision | compiled | ms a step | clips/s | tokens/s | GFLOP/s | share of peak |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.sizes:
-        depth_and_width = dict(zip(("width", "depth", "heads"), SIZES[name], strict=True))
         config = TextToVideoConfig(
-            denoiser_config={"patch": patch} | depth_and_width,
-            text_width=SIZES[name][0],
+            denoiser_config={"patch": patch} | SIZES[name],
+            text_width=SIZES[name]["width"],
             frames=frames,
             height=height,
             width=width,

@@ -8,7 +8,7 @@ import torch
 
 from lite_sora.data import windows
 from lite_sora.data.clip import Clip, read_manifest
-from lite_sora.data.loading import TrainingOrder, batches, to_frames, to_model_range
+from lite_sora.data.loading import Sample, TrainingOrder, batches, to_frames, to_model_range
 from lite_sora.data.video import ClipError, probe, write_video
 from lite_sora.data.windows import VideoDataset
 
@@ -93,8 +93,8 @@ def test_model_range_and_back():
 # ---------------------------------------------------------------- items
 
 
-def same(one, other) -> bool:
-    return (one[0] == other[0]).all() and one[1:] == other[1:]
+def same(one: Sample, other: Sample) -> bool:
+    return (one.video == other.video).all() and replace(one, video=None) == replace(other, video=None)
 
 
 def test_cached_and_uncached_items_are_the_same(toy, mixed):
@@ -116,11 +116,11 @@ def test_the_seed_chooses_window_and_caption(toy):
     assert whole.shape == (8, 32, 32, 3)
     windows, captions = set(), set()
     for seed in range(100):
-        frames, caption, seed_again, skipped = dataset[3, seed]
-        assert frames.shape == (4, 32, 32, 3) and seed_again == seed and not skipped
-        (first,) = (i for i in range(5) if (whole[i : i + 4] == frames).all())
+        item = dataset[3, seed]
+        assert item.video.shape == (4, 32, 32, 3) and item.seed == seed and not item.skipped
+        (first,) = (i for i in range(5) if (whole[i : i + 4] == item.video).all())
         windows.add(first)
-        captions.add(caption)
+        captions.add(item.caption)
         assert same(dataset[3, seed], dataset[3, seed])
     assert windows == set(range(5))
     assert captions == set(dataset.clips[3].all_captions)
@@ -132,9 +132,9 @@ def test_nothing_is_left_to_chance_where_items_are_fixed(toy):
         if preloaded:
             dataset.preload(PLENTY, show=False)
         items = [dataset[3, seed] for seed in range(20)]
-        assert all((frames == items[0][0]).all() for frames, *_ in items)
-        assert {caption for _, caption, *_ in items} == {dataset.clips[3].all_captions[0]}
-    assert (items[0][0] == dataset.cache[3][:4]).all()
+        assert all((item.video == items[0].video).all() for item in items)
+        assert {item.caption for item in items} == {dataset.clips[3].all_captions[0]}
+    assert (items[0].video == dataset.cache[3][:4]).all()
 
 
 def test_a_crop_that_curation_found_is_taken(mixed):
@@ -144,10 +144,10 @@ def test_a_crop_that_curation_found_is_taken(mixed):
     clip = Clip("bordered", "bordered.mp4", "x")
     shares = {"crop": [16 / 64, 12 / 48, 48 / 64, 36 / 48]}
     mixed.clips = [clip, replace(clip, stats=shares), replace(clip, stats={"crop": [0, 0, 0, 2]}), clip]
-    borders, none = mixed[0, 0][0], mixed[1, 0][0]
+    borders, none = mixed[0, 0].video, mixed[1, 0].video
     assert borders.min() < 30 and borders.max() > 180
     assert none.min() > 150 and none[:, 1:-1, 1:-1].min() > 180  # edges are soft
-    *_, (reason,) = mixed[2, 0]  # a crop that is none is a clip that cannot be used
+    (reason,) = mixed[2, 0].skipped  # a crop that is none is a clip that cannot be used
     assert "its crop [0, 0, 0, 2] is not" in reason
 
 
@@ -164,7 +164,7 @@ def test_start_and_end_of_a_clip_are_kept(mixed):
     clip = replace(mixed.clips[0], start=1.0, end=2.0)
     dataset = VideoDataset([clip], mixed.folder, **SIZE)
     assert dataset.length(0) == 8
-    shown = {tuple(np.round(dataset[0, seed][0][:, 8, 8, 0] / 8).astype(int).tolist()) for seed in range(60)}
+    shown = {tuple(np.round(dataset[0, seed].video[:, 8, 8, 0] / 8).astype(int).tolist()) for seed in range(60)}
     assert shown == {(n, n + 1, n + 2, n + 3) for n in range(8, 13)}
 
 
@@ -181,7 +181,7 @@ def test_pictures_are_clips_where_one_frame_is_asked_for(mixed):
     dropped = dataset.preload(PLENTY, show=False)
     assert [clip.id for clip in dataset.clips] == ["good0", "good1", "short", "late", "good2"]
     assert len(dropped) == 3
-    assert dataset[2, 0][0].shape == (1, 32, 32, 3)
+    assert dataset[2, 0].video.shape == (1, 32, 32, 3)
 
 
 # ---------------------------------------------------------------- broken clips
@@ -204,15 +204,16 @@ def test_preload_forgets_what_cannot_be_used_and_says_why(mixed):
             raise ClipError("", reason)
         assert reason.startswith(f"{mixed.folder / name}.mp4: ")
     for index, name in enumerate(["good0", "good1", "good2"]):
-        frames, caption, _, skipped = mixed[index, 5]
-        assert caption == f"caption of {name}" and not skipped
-        assert frames[..., 1:].mean() == pytest.approx(30 * [0, 2, 7][index], abs=3)
+        item = mixed[index, 5]
+        assert item.caption == f"caption of {name}" and not item.skipped
+        assert item.video[..., 1:].mean() == pytest.approx(30 * [0, 2, 7][index], abs=3)
 
 
 @pytest.mark.parametrize("index, name, reasons", [(0, "good0", []), (1, "good1", ["empty"]), (3, "good2", None)])
 def test_a_broken_clip_is_replaced_and_reported(index, name, reasons, mixed):
-    frames, caption, seed, skipped = mixed[index, 11]
-    assert frames.shape == (4, 32, 32, 3) and caption == f"caption of {name}" and seed == 11
+    item = mixed[index, 11]
+    skipped = item.skipped
+    assert item.video.shape == (4, 32, 32, 3) and item.caption == f"caption of {name}" and item.seed == 11
     expected = ["missing", "short", "late", "mute"] if reasons is None else reasons
     assert len(skipped) == len(expected)
     for reason, broken in zip(skipped, expected, strict=True):
@@ -221,7 +222,7 @@ def test_a_broken_clip_is_replaced_and_reported(index, name, reasons, mixed):
 
 def test_the_last_clips_place_is_taken_by_the_first(mixed):
     mixed.clips = [mixed.clips[0], mixed.clips[1]]
-    assert mixed[1, 0][1] == "caption of good0"
+    assert mixed[1, 0].caption == "caption of good0"
 
 
 def test_no_clip_is_left(mixed):
@@ -252,7 +253,7 @@ def test_a_small_cache_changes_nothing_but_the_time(toy):
     assert len(half) == len(none) == 25
     for index in range(25):
         assert same(half[index, index], none[index, index])
-        assert len(half[index, index][3]) == (index == 20)
+        assert len(half[index, index].skipped) == (index == 20)
 
 
 # ---------------------------------------------------------------- batches
@@ -268,7 +269,7 @@ def test_batches_are_the_same_with_workers(toy):
         assert torch.equal(one.video, other.video)
         assert one.captions == other.captions and one.seeds == other.seeds == [seed for _, seed in wanted]
         for video, (index, seed) in zip(one.video, wanted, strict=True):
-            assert (video.permute(1, 2, 3, 0).numpy() == dataset[index, seed][0]).all()
+            assert (video.permute(1, 2, 3, 0).numpy() == dataset[index, seed].video).all()
 
 
 def test_a_share_of_captions_is_from_before_the_clips_were_captioned_anew(toy):
@@ -276,9 +277,9 @@ def test_a_share_of_captions_is_from_before_the_clips_were_captioned_anew(toy):
     clips = [
         replace(clip, caption="a circle", captions=[], stats={"captioning": history}) for clip in read_manifest(toy)
     ]
-    captions = [VideoDataset(clips, toy.parent, 8, 16, 16, 8.0, original=0.25)[0, seed][1] for seed in range(100)]
+    captions = [VideoDataset(clips, toy.parent, 8, 16, 16, 8.0, original=0.25)[0, seed].caption for seed in range(100)]
     assert 10 < captions.count("IMG 42") < 40 and set(captions) == {"IMG 42", "a circle"}
-    assert VideoDataset(clips, toy.parent, 8, 16, 16, 8.0)[0, 0][1] == "a circle"
+    assert VideoDataset(clips, toy.parent, 8, 16, 16, 8.0)[0, 0].caption == "a circle"
 
 
 @pytest.mark.parametrize(

@@ -241,15 +241,16 @@ def test_samples_of_a_batch_know_nothing_of_one_another():
 
 def test_sizes_of_the_paper():
     """Table 1 of 2212.09748; the block is 18 width^2 large: attention 4, feed-forward 8, modulation 6."""
-    assert {name: SIZES[name] for name in ("S", "B", "L", "XL")} == {
+    assert {name: tuple(SIZES[name].values()) for name in ("S", "B", "L", "XL")} == {
         "S": (384, 12, 6),
         "B": (768, 12, 12),
         "L": (1024, 24, 16),
         "XL": (1152, 28, 16),
     }
-    for name, (width, depth, heads) in SIZES.items():
+    for name, size in SIZES.items():
         with torch.device("meta"):
-            model = DiT(DenoiserConfig(width=width, depth=depth, heads=heads))
+            model = DiT(DenoiserConfig(**size))
+        width, depth = size["width"], size["depth"]
         assert len(model.blocks) == depth
         weights = sum(parameter.numel() for parameter in model.blocks.parameters())
         assert weights == pytest.approx(18 * width**2 * depth, rel=0.01), name

@@ -6,11 +6,10 @@ from torch.nn import functional as F
 
 from lite_sora.denoisers import find_denoiser
 from lite_sora.denoisers.dit import DenoiserConfig, DiT
-from lite_sora.denoisers.sit import SiT, SiTConfig
+from lite_sora.denoisers.sit import SiT, SiTConfig, SiTVariant, SiTVariantConfig
 from lite_sora.denoisers.variants import (
     CrossAttention,
     DiTVariant,
-    SiTVariantConfig,
     VariantConfig,
     regroup,
     ungroup,
@@ -222,7 +221,7 @@ def test_uvit_hands_over_from_first_to_last():
         ("dit", {"rope": False}, DiT, DenoiserConfig),
         ("dit", {"words": "sequence"}, DiTVariant, VariantConfig),
         ("sit", {"mlp": "swiglu"}, SiT, SiTConfig),
-        ("sit", {"shared_adaln": True}, DiTVariant, SiTVariantConfig),
+        ("sit", {"shared_adaln": True}, SiTVariant, SiTVariantConfig),
     ],
 )
 def test_the_plainest_network_with_all_parts_is_taken(kind, parts, network, config):

@@ -4,7 +4,7 @@ import originals
 import pytest
 import torch
 
-from lite_sora.denoisers import SIZES
+from lite_sora.denoisers import DENOISERS
 from lite_sora.published import OriginalError, from_original
 from lite_sora.published.dit import PublishedDiT, PublishedDiTConfig
 from lite_sora.published.uvit import PublishedUViT, PublishedUViTConfig
@@ -146,12 +146,12 @@ def test_another_size_is_a_clear_error():
 )
 def test_parameters_are_those_of_the_papers(denoiser, size, millions):
     """At patch 2, for latents of ImageNet. Published counts leave out DiT's positions, which are not learned."""
-    width, depth, heads = SIZES[denoiser][size]
+    sizes = DENOISERS[denoiser][0].sizes[size]
     with torch.device("meta"):
         if denoiser == "uvit":
-            model = PublishedUViT(PublishedUViTConfig(width=width, depth=depth, heads=heads, convolution=False))
+            model = PublishedUViT(PublishedUViTConfig(**sizes, convolution=False))
         else:
-            model = PublishedDiT(PublishedDiTConfig(width=width, depth=depth, heads=heads))
+            model = PublishedDiT(PublishedDiTConfig(**sizes))
     count = sum(parameter.numel() for parameter in model.parameters())
     if denoiser != "uvit":
         count -= model.positions.numel()
@@ -169,7 +169,7 @@ def test_parameters_are_those_of_the_papers(denoiser, size, millions):
 )
 def test_parameters_of_the_small_uvits(size, parts, millions, rounding):
     """U-ViT-S/2, with the convolution at the end; 2209.12152 has these counts beside its FIDs."""
-    width, depth, heads = SIZES["uvit"][size]
+    sizes = DENOISERS["uvit"][0].sizes[size]
     with torch.device("meta"):
-        model = PublishedUViT(PublishedUViTConfig(width=width, depth=depth, heads=heads, classes=None, **parts))
+        model = PublishedUViT(PublishedUViTConfig(**sizes, classes=None, **parts))
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, abs=rounding)

@@ -229,7 +229,8 @@ def test_every_denoiser_takes_its_width_and_learns_from_it(parts, t5):
         if "modulation" in name or "cross.out" in name:  # they start at zero
             torch.nn.init.normal_(weight, std=0.05)
     x, noise = torch.randn(2, 2, 3, 2, 16, 16)
-    model(x, noise, torch.tensor([0.3, 0.8]), model.text.tokenize(["a red circle", ""])).mean().backward()
+    ids = model.text.tokenize(["a red circle", ""])
+    model(latents=x, noise=noise, t=torch.tensor([0.3, 0.8]), captions=ids, signals={}).mean().backward()
     first = model.denoiser.embed_pooled if network.get("words") == "none" else model.denoiser.embed_text
     assert first.weight.grad.abs().max() > 0
     assert not any(weight.requires_grad for weight in model.text.model.parameters())

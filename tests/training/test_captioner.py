@@ -76,7 +76,7 @@ def test_what_the_saved_processor_makes_of_frames_is_what_was_trained_on(toy, tm
     processor, model = AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText.from_pretrained(folder)
     assert sum(weight.numel() for weight in model.parameters()) < 5e6
     clips = VideoDataset(list(read_manifest(toy))[:2], toy.parent, 8, 32, 32, 8.0)
-    videos = [clips[index, 0][0][::2] for index in range(2)]  # uint8 (4, 32, 32, 3) each
+    videos = [clips[index, 0].video[::2] for index in range(2)]  # uint8 (4, 32, 32, 3) each
     content = [{"type": "image"}] * 4 + [{"type": "text", "text": "Whatever may be seen in this video?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     images = [[Image.fromarray(frame) for frame in video] for video in videos]
@@ -106,7 +106,7 @@ def test_it_learns_clips_by_heart(toy, tmp_path):
 
     files = VideoDataset(clips, toy.parent, 8, 64, 64, 8.0, fixed=True)  # as large as they are in their files
     used = load_captioner(str(folder), device="cpu")
-    answers = used.describe([files[index, 0][0] for index in range(3)], "Describe this video in detail.")
+    answers = used.describe([files[index, 0].video for index in range(3)], "Describe this video in detail.")
     assert used.takes == "images" and answers == [Answer(text, finished=True) for text in said]
 
 

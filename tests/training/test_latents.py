@@ -60,10 +60,10 @@ def test_latents_are_the_autoencoders(world, autoencoder, tmp_path):
     assert len(latents) == 64 and broken == []
     videos = dataset(world)
     for index in (0, 20, 63):
-        x, caption, seed, _ = latents[index, 5]
+        item = latents[index, 5]
         video = torch.from_numpy(videos.windows(index)[:1]).movedim(-1, 1)
-        assert torch.allclose(x, loaded.encode(to_model_range(video))[0], atol=2e-3, rtol=2e-3)
-        assert caption in videos.clips[index].all_captions and seed == 5
+        assert torch.allclose(item.video, loaded.encode(to_model_range(video))[0], atol=2e-3, rtol=2e-3)
+        assert item.caption in videos.clips[index].all_captions and item.seed == 5
 
 
 def test_windows_follow_one_another(autoencoder, tmp_path):
@@ -74,7 +74,7 @@ def test_windows_follow_one_another(autoencoder, tmp_path):
     assert windows.shape == (3, 7, 16, 16, 3)
     assert np.abs(windows[:, :, 8, 8, 0].astype(int).ravel() - brightness[:21]).max() <= 3
     latents, _ = cached_latents(videos, load_autoencoder(autoencoder), tmp_path / "cache", ALONE)
-    assert len({tuple(latents[0, seed][0].flatten().tolist()) for seed in range(30)}) == 3
+    assert len({tuple(latents[0, seed].video.flatten().tolist()) for seed in range(30)}) == 3
     by_heart = dataset(tmp_path / "manifest.jsonl", videos.clips, fixed=True)
     assert np.array_equal(by_heart.windows(0), windows[:1])
 
@@ -140,7 +140,7 @@ def test_broken_clips_are_left_out_and_named(world, autoencoder, tmp_path):
     latents, broken = cached_latents(dataset(world, clips), load_autoencoder(autoencoder), tmp_path / "cache", ALONE)
     assert [clip.id for clip in latents.clips] == [clip.id for clip in clips[:3] + clips[4:]]
     assert len(broken) == 1 and clips[3].video in broken[0]
-    assert latents[3, 0][1] in clips[4].all_captions
+    assert latents[3, 0].caption in clips[4].all_captions
 
 
 def test_a_clip_without_a_caption_is_left_out_also_where_its_latents_are_there(world, autoencoder, tmp_path):

@@ -19,8 +19,8 @@ from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.training.denoiser import DenoiserSettings
 from lite_sora.training.flags import TrainingError
-from lite_sora.training.loop import learning_rate
 from lite_sora.training.metrics import read_lines
+from lite_sora.training.muon import learning_rate
 
 EXACT = ("step", "loss", "loss_by_time", "grad_norm", "lr")  # of a line of metrics: all but speeds
 
@@ -107,9 +107,9 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(toy, tmp_p
     real = TextToVideo.forward
     calls = []
 
-    def sometimes_nan(self, *inputs):
+    def sometimes_nan(self, **inputs):
         calls.append(1)
-        loss = real(self, *inputs)
+        loss = real(self, **inputs)
         return loss * float("nan") if len(calls) in bad else loss
 
     monkeypatch.setattr(TextToVideo, "forward", sometimes_nan)
