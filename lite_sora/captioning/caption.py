@@ -66,7 +66,7 @@ def caption_manifest(
     seconds = time.monotonic() - began
     journal.read()  # what the other processes have written
     rows = ((clip, journal.get(clip.id, key)) for key, clip in _keyed(manifest, request, choice, allow_outside))
-    output = write(rows, request, out, folder / "skipped.txt")
+    output = write(rows, clips, request, out, folder / "skipped.txt")
     output.rate = (len(journal) - known) / seconds
     journal.close()
     draw(output.examples, choice, manifest.parent, folder / "examples.png")

@@ -56,7 +56,7 @@ def test_the_whole_command(home):
     done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "5 clips captioned" in done.stdout and "1 skipped, listed in" in done.stdout
-    assert "captioning: 100%" in done.stderr and done.stdout.count("\n    → ") == 3
+    assert "captioning: 100%" in done.stderr and done.stdout.count("\n    → ") == 5
     clips = list(read_manifest(home / "toy/out.jsonl"))
     assert len(clips) == 5 and (home / "toy/out-captions/examples.png").exists()
     old, new = clips[0].stats["captioning"]
