@@ -75,8 +75,6 @@ def caption_manifest(
 
 def make_answers_folder(manifest: Path, out: Path) -> Path:
     """Makes <out>-captions. Raises ManifestError or FolderError if `out` cannot be written for `manifest`."""
-    if not manifest.is_file():
-        raise ManifestError(f"{manifest}: there is no such manifest")
     check_out(manifest, out)
     return make_folder(out.with_name(f"{out.stem}-captions"), f"--out {out}")
 

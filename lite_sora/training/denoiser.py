@@ -50,7 +50,7 @@ class DenoiserStage(Stage):
     def open_data(self, clips: Clips) -> None:
         settings, self.cache = self.settings, clips.cache
         fixed, original = settings.overfit is not None, settings.original_captions
-        self.real = self.dataset = clips.videos(clips.training[: settings.overfit], fixed=fixed, original=original)
+        self.real = self.dataset = clips.videos(clips.captioned[: settings.overfit], fixed=fixed, original=original)
         if settings.autoencoder == "pixel":
             self.skipped.update(clips.preload(self.real))
         else:
