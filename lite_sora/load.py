@@ -9,7 +9,7 @@ import torch
 from lite_sora.pipeline import TextToVideo
 from lite_sora.prior.pipeline import TextToCodes
 from lite_sora.published.pipeline import PublishedTextToVideo
-from lite_sora.storage.runs import CheckpointError, folder_or_hub, need, read_json
+from lite_sora.storage.runs import CheckpointError, open_run
 
 VideoModel = TextToVideo | TextToCodes
 KINDS = {"denoiser": TextToVideo, "prior": TextToCodes, "published": PublishedTextToVideo}  # config.json's "kind"
@@ -17,13 +17,14 @@ KINDS = {"denoiser": TextToVideo, "prior": TextToCodes, "published": PublishedTe
 
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VideoModel:
     """A model that makes videos of prompts. Raises CheckpointError for a folder without one."""
-    folder = folder_or_hub(folder)
-    path = need(folder, "config.json")
-    config = read_json(path)
+    folder, config = open_run(folder)
     # without a kind: a denoiser, or a published model of an earlier version, which names its convention alone
     kind = config.get("kind") or ("published" if config.get("convention") else "denoiser")
     if kind not in KINDS:
-        raise CheckpointError(f"{path} is of kind {kind!r}, which makes no videos; those that do: {', '.join(KINDS)}")
+        makers = ", ".join(KINDS)
+        raise CheckpointError(
+            f"{folder}/config.json is of kind {kind!r}, which makes no videos; those that do: {makers}"
+        )
     return KINDS[kind].from_pretrained(folder, device)
 
 

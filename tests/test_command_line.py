@@ -98,6 +98,12 @@ def test_generate_says_what_is_wrong(home, flags, message):
 def test_train_says_what_is_wrong(home):
     assert "no stage 'dance'" in run([str(ROOT / "train.py"), "dance"], home, fails=True).stderr
     assert "nowhere.jsonl" in run([str(ROOT / "train.py"), "--data", "nowhere.jsonl"], home, fails=True).stderr
+    assert (
+        "data/toy-64-clips/manifest.jsonl"
+        in run([str(ROOT / "train.py"), "--data", "data/toy-64-clips"], home, fails=True).stderr
+    )
+    slip = run([str(ROOT / "train.py"), "--autoencoder", "runs/nothing"], home, fails=True).stderr
+    assert "runs/nothing: there is no such folder in runs" in slip and "diffusers" not in slip
     assert "nothing to resume" in run([str(ROOT / "train.py"), "--resume", "nowhere"], home, fails=True).stderr
 
 

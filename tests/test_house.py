@@ -80,6 +80,21 @@ def test_what_the_default_run_executes_is_in_the_spine_or_in_a_box(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+def test_what_the_readmes_commands_write_is_nothing_to_git(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"--out[ \n]([\w/.-]+)", readme)) | {
+        "runs/toy",
+        "out/a.mp4",
+        "data/toy/videos",
+        "data/my/a.mp4",
+    }
+    (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    command = ["git", "check-ignore", *written, "data/samples/toy.gif"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert set(done.stdout.splitlines()) == written  # all but the pictures that README shows
+
+
 def test_importing_the_package_is_light():
     code = (
         "import sys, lite_sora; print(sorted({'torch', 'transformers', 'diffusers', 'matplotlib'} & set(sys.modules)))"

@@ -6,6 +6,7 @@ torch's "meta" device, where tensors have shapes and no values.
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -82,12 +83,14 @@ class PretrainedAutoencoder:
 
 
 def _load(name: str) -> nn.Module:
+    check_name(name)
     try:
         import diffusers
     except ImportError:
-        raise ValueError(f"the autoencoder {name} needs the diffusers package: pip install diffusers") from None
+        what = f"the autoencoder {name}" if Path(name).is_dir() else f"there is no folder {name}; a model of the hub"
+        raise ValueError(f"{what} needs the diffusers package: pip install diffusers") from None
     try:
-        local = {"local_files_only": offline(check_name(name))}
+        local = {"local_files_only": offline(name)}
         kind = diffusers.AutoencoderKL.load_config(name, **local).get("_class_name", "model without a class")
         if not kind.startswith("AutoencoderKL") or not hasattr(diffusers, kind):
             raise ValueError(f"it is a {kind}, not an AutoencoderKL… of diffusers {diffusers.__version__}")

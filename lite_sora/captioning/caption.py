@@ -66,7 +66,7 @@ def caption_manifest(
     seconds = time.monotonic() - began
     journal.read()  # what the other processes have written
     rows = ((clip, journal.get(clip.id, key)) for key, clip in _keyed(manifest, request, choice, allow_outside))
-    output = write(rows, request, out, folder / "skipped.txt")
+    output = write(rows, clips, request, out, folder / "skipped.txt")
     output.rate = (len(journal) - known) / seconds
     journal.close()
     draw(output.examples, choice, manifest.parent, folder / "examples.png")
@@ -75,8 +75,6 @@ def caption_manifest(
 
 def make_answers_folder(manifest: Path, out: Path) -> Path:
     """Makes <out>-captions. Raises ManifestError or FolderError if `out` cannot be written for `manifest`."""
-    if not manifest.is_file():
-        raise ManifestError(f"{manifest}: there is no such manifest")
     check_out(manifest, out)
     return make_folder(out.with_name(f"{out.stem}-captions"), f"--out {out}")
 

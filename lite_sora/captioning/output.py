@@ -21,7 +21,8 @@ from lite_sora.data.clip import Clip, ManifestError, write_manifest
 from lite_sora.data.preview import sheet
 from lite_sora.storage.files import write_whole
 
-SHOWN = 3  # clips, of those that are captioned and of those that are skipped
+EXAMPLES = 8  # clips that are shown with their captions, spread over the manifest
+REASONS = 3  # clips that are skipped, and why
 CHANGED = "its file changed while others were captioned; run the same command again"
 SAVED = ("caption", "frames", "marks", "frame_captions")  # of an answer, with the clip
 
@@ -39,18 +40,18 @@ class Output:
     rate: float = 0.0  # clips a second in this run, of all processes together
 
 
-def write(rows: Iterable[tuple[Clip, dict | None]], request: Request, out: Path, skipped: Path) -> Output:
+def write(rows: Iterable[tuple[Clip, dict | None]], count: int, request: Request, out: Path, skipped: Path) -> Output:
     """Writes the clips that have an answer to `out`, and a line for each other one to `skipped`. Answers are what the
-    journal contains. Both files appear whole."""
+    journal contains; `count` is the number of rows. Both files appear whole."""
     output = Output()
 
     def captioned(skipped_lines) -> Iterator[Clip]:
-        for clip, answer in rows:
+        for index, (clip, answer) in enumerate(rows):
             if answer is None or "broken" in answer:
                 reason = f"{clip.id}: {clip.video}: {answer['broken'] if answer else CHANGED}"
                 skipped_lines.write(reason + "\n")
                 output.skipped += 1
-                if len(output.reasons) < SHOWN:
+                if len(output.reasons) < REASONS:
                     output.reasons.append(reason)
                 continue
             entry = {name: answer[name] for name in SAVED if name in answer} | request.described
@@ -58,7 +59,7 @@ def write(rows: Iterable[tuple[Clip, dict | None]], request: Request, out: Path,
             output.captioned += 1
             output.marked.update(answer["marks"])
             output.kept_old += not good
-            if good and len(output.examples) < SHOWN:
+            if good and len(output.examples) * count <= index * EXAMPLES:  # one of each eighth
                 output.examples.append((clip, new))
             yield new
 

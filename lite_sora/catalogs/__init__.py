@@ -1,6 +1,6 @@
 """Public datasets' annotation files, as they are published → a manifest (lite_sora/data/clip.py).
 
-    python -m lite_sora.catalogs NAME --annotations FILE … [--videos FOLDER] --out manifest.jsonl
+    python -m lite_sora.catalogs NAME --annotations FILE … [--videos FOLDER] --out data/NAME/manifest.jsonl
 
 With --videos only clips whose files exist are written, with their path relative to the manifest. Without it, paths are
 the dataset's own, relative to the manifest's folder. Rows that cannot be used are counted, shown, and all written to
@@ -27,8 +27,9 @@ internvid           InternVid-10M-flt.jsonl, -full.jsonl,  CC BY-NC-SA 4.0      
                     … (hub: OpenGVLab)                                                --files clips: cut files
 webvid-10m          results_10M_{train,val}.csv            withdrawn on 23 Feb 2024   row → videos/{page_dir}/
                                                                                       {videoid}.mp4
-folder              a folder of videos with .txt or .json  yours                      video → clip; shards are extracted
-                    next to them; WebDataset .tar shards                              next to the manifest
+folder              a folder of videos, with .txt or       yours                      video → clip, without a text as
+                    .json next to them or without;                                    well; shards are extracted next to
+                    WebDataset .tar shards                                            the manifest
 data-juicer         its JSONL                              yours                      video of a chunk → clip
 lite-sora           metadata.json next to videos/          yours                      "path", "text" → clip
 to-data-juicer      one of our manifests                   yours                      manifest → Data-Juicer's JSONL

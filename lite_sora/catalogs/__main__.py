@@ -29,10 +29,10 @@ HAS_FILES = {"msr-vtt": "clips", "internvid": "sources"}  # what the videos on d
 def source(options: argparse.Namespace, path: Path) -> Source:
     """The entries of one annotation file, with where its videos are."""
     found, videos = READERS[options.name](path, options), options.videos
+    if options.name == "folder":
+        return Source(found, path if path.is_dir() else options.out.parent, captioned=False)
     if path.is_dir():
         return Source(found, path)
-    if options.name == "folder":
-        return Source(found, options.out.parent)
     if options.name in ("data-juicer", "lite-sora"):  # their paths are relative to their own folder
         return Source(found, videos or path.parent, must_exist=videos is not None)
     return Source(found, videos)

@@ -1,5 +1,6 @@
 """Entries of any catalog → a manifest, and a report of what could not be used. Checked here, for all datasets: videos
-exist, paths do not leave their folder, ids are unique, captions are not empty, times are in order."""
+exist, paths do not leave their folder, ids are unique, captions are there where a catalog has them, times are in
+order."""
 
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lite_sora.catalogs.rows import Entry
 from lite_sora.catalogs.values import CatalogError, Unusable, find_video, leaves
-from lite_sora.data.clip import Clip, write_manifest
+from lite_sora.data.clip import Clip, captioning_command, write_manifest
 from lite_sora.storage.files import write_whole
 from lite_sora.storage.journal import scratch
 
@@ -25,6 +26,7 @@ class Source:
     entries: Iterable[Entry]
     folder: Path | None = None  # None: unknown, so paths are written as the dataset has them
     must_exist: bool = True
+    captioned: bool = True  # whether a clip without a caption is rejected
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Report:
 
     clips: int = 0
     outside: int = 0  # clips whose videos are outside the manifest's folder
+    captionless: int = 0
     rejected: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     first: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -40,6 +43,8 @@ class Report:
         yield f"{out}: {self.clips} clips"
         if self.outside:
             yield f"{self.outside} of them are outside the manifest's folder: read it with --allow-outside"
+        if self.captionless:
+            yield f"{self.captionless} of them have no caption; describe them: {captioning_command(out)}"
         if self.rejected:
             yield f"{sum(self.rejected.values())} rows could not be used; all of them are in {side_file(out)}"
         for reason, count in sorted(self.rejected.items(), key=lambda item: -item[1]):
@@ -78,6 +83,8 @@ def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Itera
             try:
                 if isinstance(entry.clip, Unusable):
                     raise entry.clip
+                if source.captioned and not any(map(str.strip, entry.clip.all_captions)):
+                    raise Unusable("no caption")
                 clip = _checked(entry.clip, folder, must_exist, home)
                 if not used.add(clip.id):
                     raise Unusable("a second clip of the same id", clip.id)
@@ -85,6 +92,7 @@ def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Itera
                 _reject(entry, error, report, side)
                 continue
             report.outside += leaves(clip.video)
+            report.captionless += not clip.caption
             yield clip
 
 
@@ -92,8 +100,6 @@ def _checked(clip: Clip, folder: str, must_exist: bool, home: str) -> Clip:
     """A clip as it goes into a manifest in `home`; before, its path is relative to `folder`. (Both are strings: a
     Path for each of ten million rows would take longer than all the rest.)"""
     captions = list(dict.fromkeys(caption.strip() for caption in clip.all_captions if caption.strip()))
-    if not captions:
-        raise Unusable("no caption")
     if clip.start is not None and clip.end is not None and not clip.start < clip.end:
         raise Unusable("ends before it starts", f"{clip.start} to {clip.end} s")
     try:
@@ -106,7 +112,7 @@ def _checked(clip: Clip, folder: str, must_exist: bool, home: str) -> Clip:
     if leaves(video):
         raise Unusable("a path that leads out of the folder; name the folder of the videos with --videos", video)
     path = os.path.relpath(f"{folder}/{video}", home).replace(os.sep, "/")
-    return replace(clip, video=path, caption=captions[0], captions=captions if len(captions) > 1 else [])
+    return replace(clip, video=path, caption="".join(captions[:1]), captions=captions if len(captions) > 1 else [])
 
 
 def _reject(entry: Entry, error: Unusable, report: Report, side) -> None:

@@ -1,4 +1,4 @@
-"""Videos, each with a .txt or .json next to it: cat.mp4, cat.txt; in a folder, or in WebDataset's tar files."""
+"""Videos, with or without a .txt or .json next to them: cat.mp4, cat.txt; in a folder, or in WebDataset's tar files."""
 
 import json
 import shutil
@@ -39,10 +39,8 @@ def read_folder(path: Path, language: str | None, split: str | None) -> Iterator
 
 
 def described(name: str, video: str, texts: dict[str, bytes], language: str | None, split: str | None) -> Clip:
-    """The clip `name`, described by its texts. "txt" is one caption. "json" is an object with any of "caption" (or
-    "text"), "captions", "start", "end", "language", "split" and "source". The .txt's caption comes first."""
-    if not texts:
-        raise Unusable("neither a .txt nor a .json next to the video", video)
+    """The clip `name`, described by its texts, if there are any. "txt" is one caption, the first. "json" is an object
+    with any of "caption" (or "text"), "captions", "start", "end", "language", "split" and "source"."""
     try:
         row = json.loads(texts.get("json", b"{}"))
         captions = [" ".join(texts.get("txt", b"").decode("utf-8-sig").split())]

@@ -6,6 +6,7 @@ Manifests are read and written a row at a time, so a file of millions of rows ne
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -78,8 +79,7 @@ def read_manifest(path: Path | str, allow_outside: bool = False) -> Iterator[Cli
 def read_rows(path: Path | str, allow_outside: bool = False) -> Iterator[tuple[int, Clip | ManifestError]]:
     """The same with each line's number; for a row that is not a clip it yields the error instead of raising it."""
     path = Path(path)
-    if not path.is_file():
-        raise ManifestError(f"{path}: there is no such manifest")
+    check_manifest(path)
     folder = path.parent.resolve()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -134,8 +134,26 @@ def _parse(line: bytes, where: str) -> Clip:
     return Clip(**row)
 
 
+def captioning_command(manifest: Path) -> str:
+    """The command that describes the clips of a manifest, with a captioner of 1 GB."""
+    out = manifest.with_name(f"{manifest.stem}-captioned.jsonl")
+    words = ["python", "-m", "lite_sora.captioning", str(manifest), "--out", str(out)]
+    return shlex.join([*words, "--model", "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"])
+
+
+def check_manifest(path: Path) -> None:
+    """Raises ManifestError if there is no file `path`; for a folder, it names the manifest inside."""
+    if path.is_dir():
+        inside, make = path / "manifest.jsonl", f"python -m lite_sora.catalogs folder --annotations {path} --out"
+        what = f"name the manifest in it, {inside}" if inside.is_file() else f"make a manifest of it: {make} {inside}"
+        raise ManifestError(f"{path} is a folder; {what}")
+    if not path.is_file():
+        raise ManifestError(f"{path}: there is no such manifest")
+
+
 def check_out(manifest: Path, out: Path) -> None:
-    """Raises ManifestError if a manifest made from `manifest` cannot be written to `out`."""
+    """Raises ManifestError if there is no `manifest`, or if one made from it cannot be written to `out`."""
+    check_manifest(manifest)
     if out.resolve().parent != manifest.resolve().parent:
         raise ManifestError(f"{out}: put it into {manifest.resolve().parent}, since videos are named relative to it")
     if out.is_dir():

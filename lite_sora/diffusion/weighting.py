@@ -4,9 +4,9 @@ The four choices only decide how much a squared error at one noise level counts 
 2303.00848). So an objective is a curve over log-SNR. Two objectives with the same curve differ only in the variance of
 their gradients, and in how easy their output is for the network.
 
-    python -m lite_sora.diffusion.weighting --out weighting.png
+    python -m lite_sora.diffusion.weighting
 
-draws the curves of all named presets.
+draws the curves of all named presets, into out/weighting.png.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from lite_sora.diffusion.bisection import bisect
 from lite_sora.diffusion.objective import PRESETS, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import error_ratio
+from lite_sora.storage.files import FolderError, make_folder
 
 EDGES = torch.linspace(-15, 15, 601, dtype=torch.float64)  # of cells of log-SNR
 
@@ -85,8 +86,14 @@ def plot(file: Path | str, objectives: dict[str, Objective] = PRESETS) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draws the effective weighting of all named objectives.")
-    parser.add_argument("--out", type=Path, default=Path("weighting.png"), help="the picture (default: weighting.png)")
-    plot(parser.parse_args().out)
+    parser.add_argument("--out", type=Path, default=Path("out/weighting.png"), help="(default: %(default)s)")
+    out = parser.parse_args().out
+    try:
+        make_folder(out.parent, f"--out {out}")
+    except FolderError as error:
+        parser.error(str(error))
+    plot(out)
+    print(out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How well an autoencoder gives videos back, and what its latents are like.
 
-    python -m lite_sora.evaluation.reconstruction --run runs/autoencoders/kl-toy --data my/manifest.jsonl
+    python -m lite_sora.evaluation.reconstruction --run runs/autoencoders/kl-toy --data data/my/manifest.jsonl
 
 PSNR and SSIM over clips that training has not seen (any manifest's, with --data); the mean and the spread of each
 channel of the latents, which a denoiser wants near 0 and 1; of a VQ-VAE, how many of its codes are in use.

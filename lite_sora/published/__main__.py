@@ -1,7 +1,12 @@
 """Makes a run folder of a published DiT, SiT or U-ViT, which generate.py samples by class ids or captions:
 
+pip install diffusers  # for --vae, which models of latents need
+curl -LO https://dl.fbaipublicfiles.com/DiT/models/DiT-XL-2-256x256.pt  # or -512x512.pt
 python -m lite_sora.published dit DiT-XL-2-256x256.pt --vae stabilityai/sd-vae-ft-ema --out runs/dit-xl
 python generate.py 207 --run runs/dit-xl
+
+SiT-XL/2: download.py of https://github.com/willisma/SiT has the link. U-ViTs: https://github.com/baofff/U-ViT, the
+table "Pretrained Models". The weights of DiT are under CC-BY-NC.
 """
 
 import argparse
@@ -29,9 +34,9 @@ def main() -> None:
     )
     flag = parser.add_argument
     flag("kind", choices=list(KINDS))
-    flag("checkpoint", type=Path, help="the published .pt or .pth")
+    flag("checkpoint", type=Path, help="the published .pt or .pth, from the addresses above")
     flag("--out", type=Path, required=True, help="run folder")
-    flag("--vae", help="autoencoder of a model of latents: folder or hub id of diffusers' (stabilityai/sd-vae-ft-ema)")
+    flag("--vae", help="autoencoder of a model of latents: diffusers' folder, or hub id, as above")
     flag("--text", help="CLIP of a text-to-image model: a folder or hub id (openai/clip-vit-large-patch14)")
     flag("--heads", type=int, help="attention heads, for a width that was not published")
     flag("--convention", choices=CONVENTIONS, help="how the network counts time (default: as the published ones)")

@@ -23,7 +23,8 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise OriginalError(f"{path}: there is no such file") from None
+        where = "`python -m lite_sora.published --help` says where to download it"
+        raise OriginalError(f"{path}: there is no such file; {where}") from None
     except Exception as error:  # a strange file can cause any
         reason = first_line(error) or type(error).__name__
         raise OriginalError(

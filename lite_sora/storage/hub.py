@@ -13,8 +13,8 @@ TIMEOUT = 5.0  # seconds
 
 
 def check_name(name: object) -> str:
-    """name, if it is an existing folder or can be the id of a model of the hub, "model" or "owner/model". Raises
-    ValueError if it is neither; nothing is fetched."""
+    """name, if it is an existing folder or can be the id of a model of the hub, "model" or "owner/model", but for an
+    "owner" that is a folder here. Raises ValueError if it is neither; nothing is fetched."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -23,6 +23,8 @@ def check_name(name: object) -> str:
     if not Path(name).is_dir():
         if Path(name).exists():
             raise ValueError(f"{name} is a file, not the folder of a model")
+        if "/" in name and Path(name).parent.is_dir():
+            raise ValueError(f"{name}: there is no such folder in {Path(name).parent}")
         try:
             validate_repo_id(name)
         except HFValidationError:

@@ -49,12 +49,17 @@ def write_run(folder: Path, config: dict, weights: dict[str, Tensor], tokenizer:
 
 
 def open_run(name: Path | str) -> tuple[Path, dict]:
-    """The folder of a finished (or checkpointed) run, by its path or hub id, and its config.json. Raises
-    CheckpointError."""
+    """The folder of a finished (or checkpointed) run of a model that makes videos, by its path or hub id, and its
+    config.json. Raises CheckpointError."""
     folder = folder_or_hub(name)
     need(folder, "config.json")
     need(folder, "model.safetensors")
     config = read_json(folder / "config.json")
+    if kind := config.get("model_type"):  # written by the transformers library
+        raise CheckpointError(
+            f"{folder} makes no videos: it is a {kind} of the transformers library, such as a captioner, which "
+            f"describes them: python -m lite_sora.captioning MANIFEST --out CAPTIONED --model {folder}"
+        )
     if not config.get("convention"):  # earlier versions wrote what belongs to published models into all
         config = {name: value for name, value in config.items() if name not in ("convention", "null_class")}
     return folder, config

@@ -107,7 +107,7 @@ class CaptionerStage(Stage):
         return "runs/captioner"
 
     def open_data(self, clips: Clips) -> None:
-        training, judged = split_clips(clips.training, clips.held_out, self.settings)
+        training, judged = split_clips(clips.captioned, clips.held_out, self.settings)
         self.dataset = clips.videos(training)
         self.skipped.update(clips.preload(self.dataset))
         self.judged = {name: clips.videos(some, fixed=True) for name, some in judged.items()}
@@ -175,7 +175,7 @@ class CaptionerStage(Stage):
         result = {name: judge(average, self.processor, videos)[1] for name, videos in self.judged.items()}
         write_json(folder / "accuracy.json", result)
         print(report(result))
-        example = Path(self.settings.data or "my/manifest.jsonl")
+        example = Path(self.settings.data or "data/my/manifest.jsonl")
         new = example.with_name("captioned.jsonl")
         print(f"try: python -m lite_sora.captioning {example} --model {folder} --out {new}")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lite_sora.data.clip import Clip, read_manifest
+from lite_sora.data.clip import Clip, captioning_command, read_manifest
 from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
 from lite_sora.toy.dataset import toy_manifest
@@ -19,6 +19,17 @@ class Clips:
         self.held_out = [clip for clip in clips if not clip.for_training]
         if not self.training:
             raise TrainingError(f'{self.manifest} contains no training clips ("split": "train", or no split)')
+
+    @property
+    def captioned(self) -> list[Clip]:
+        """The clips to train on, for a stage that reads captions: those without one are skipped later, and listed.
+        Raises TrainingError if all are without."""
+        if not any(caption.strip() for clip in self.training for caption in clip.all_captions):
+            raise TrainingError(
+                f"{self.manifest} contains {len(self.training)} training clips and none has a caption; describe them "
+                f"first: {captioning_command(self.manifest)}"
+            )
+        return self.training
 
     @property
     def cache(self) -> Path:

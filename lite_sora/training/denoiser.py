@@ -54,7 +54,7 @@ class DenoiserStage(Stage):
             self.config.signals = describe(settings.signals, clips.training)
         options = {"fixed": settings.overfit is not None, "original": settings.original_captions}
         options["signals"] = self.config.signals
-        self.real = self.dataset = clips.videos(clips.training[: settings.overfit], **options)
+        self.real = self.dataset = clips.videos(clips.captioned[: settings.overfit], **options)
         if settings.autoencoder == "pixel":
             self.skipped.update(clips.preload(self.real))
         else:

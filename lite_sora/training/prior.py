@@ -90,7 +90,7 @@ class PriorStage(Stage):
             self.skipped.update(broken)
             return dataset
 
-        self.dataset, self.held_out = codes(clips.training), codes(clips.held_out)
+        self.dataset, self.held_out = codes(clips.captioned), codes(clips.held_out)
         self.real = self.dataset.videos
 
     def build(self) -> TextToCodes:

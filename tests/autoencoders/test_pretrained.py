@@ -237,8 +237,10 @@ def test_a_denoiser_of_a_video_vaes_latents_generates_and_leaves_it_alone(tmp_pa
 def test_without_diffusers_the_error_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(ValueError, match="needs the diffusers package: pip install diffusers"):
+    with pytest.raises(ValueError, match="the autoencoder .* needs the diffusers package: pip install diffusers"):
         load_autoencoder(tmp_path)
+    with pytest.raises(ValueError, match="there is no folder rums/kl; .* needs the diffusers package"):
+        load_autoencoder("rums/kl")  # an id of the hub, or a slip
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.caption import caption_manifest
 from lite_sora.captioning.frames import FrameChoice
 from lite_sora.captioning.request import TEMPERATURE, Request
-from lite_sora.data.clip import ManifestError, read_manifest
+from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.data.video import write_video
 from lite_sora.storage.hub import ModelError
 
@@ -65,7 +66,7 @@ def test_every_clip_gets_its_caption_and_keeps_what_it_had(manifest):
     assert new == {"caption": grey.caption, "model": "eye", "prompt": "What?", "frames": [0.25, 0.75], "marks": []}
     assert [entry["frames"] for entry in clips["half"].stats["captioning"]] == [[0.625, 0.875]]  # it had no caption
     assert (outcome.captioned, outcome.skipped, outcome.kept_old, outcome.marked) == (4, 2, 0, {})
-    assert [after.id for _, after in outcome.examples] == ["dark", "half", "grey"]
+    assert [after.id for _, after in outcome.examples] == ["dark", "half", "grey", "light"]
     assert manifest.read_bytes() == before
 
 
@@ -79,8 +80,15 @@ def test_what_cannot_be_read_is_left_out_and_listed(manifest):
 def test_a_picture_shows_what_was_seen(manifest):
     run(manifest, Captioner())
     colours = np.asarray(Image.open(manifest.parent / "out-captions/examples.png")).reshape(-1, 3)
-    for shade in SHADES.values():  # two frames, enlarged, of the first three clips
+    for shade in SHADES.values():  # two frames, enlarged, of each clip
         assert (np.abs(colours.astype(int) - shade).max(1) < 4).sum() > 5000
+
+
+def test_what_is_shown_is_spread_over_the_manifest(manifest):
+    clip = next(read_manifest(manifest))
+    write_manifest(manifest, [replace(clip, id=str(number)) for number in range(40)])
+    outcome, _ = run(manifest, Captioner())
+    assert [after.id for _, after in outcome.examples] == ["0", "5", "10", "15", "20", "25", "30", "35"]
 
 
 def test_captioning_again_adds_to_the_history(manifest):

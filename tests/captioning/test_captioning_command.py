@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,8 @@ from conftest import ROOT
 
 from lite_sora.captioning import __main__ as command_line
 from lite_sora.captioning.request import read_prompt
+from lite_sora.catalogs.__main__ import main as catalogs
+from lite_sora.curation.__main__ import main as curation
 from lite_sora.data.clip import read_manifest
 from lite_sora.toy.dataset import write_toy_dataset
 
@@ -56,7 +60,7 @@ def test_the_whole_command(home):
     done = subprocess.run([*command, "--workers", "1"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "5 clips captioned" in done.stdout and "1 skipped, listed in" in done.stdout
-    assert "captioning: 100%" in done.stderr and done.stdout.count("\n    → ") == 3
+    assert "captioning: 100%" in done.stderr and done.stdout.count("\n    → ") == 5
     clips = list(read_manifest(home / "toy/out.jsonl"))
     assert len(clips) == 5 and (home / "toy/out-captions/examples.png").exists()
     old, new = clips[0].stats["captioning"]
@@ -67,6 +71,28 @@ def test_the_whole_command(home):
     )
     assert new["model"] == str(home / "idefics3") and new["prompt"] == read_prompt("video")
     assert new["caption"] == clips[0].caption and len(new["frames"]) == 3
+
+
+def test_videos_without_captions_go_from_a_folder_through_curation_to_captions(home, tmp_path, monkeypatch, capsys):
+    """Each command as a person types it, and the last as the first one prints it, but for the model."""
+    for video in sorted((home / "toy/videos").glob("*.mp4"))[:3]:
+        shutil.copy(video, tmp_path)
+    manifest, clean = tmp_path / "manifest.jsonl", tmp_path / "clean.jsonl"
+    words = ["catalogs", "folder", "--annotations", str(tmp_path), "--out", str(manifest)]
+    monkeypatch.setattr(sys, "argv", words)
+    catalogs()
+    said = capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["curation", "toy", "--manifest", str(manifest), "--out", str(clean)])
+    curation()
+    assert [clip.caption for clip in read_manifest(clean)] == [""] * 3
+    *command, _ = shlex.split(said.partition("describe them: ")[2].replace(str(manifest), str(clean)))
+    assert command[:3] == ["python", "-m", "lite_sora.captioning"]
+    small = ["--device", "cpu", "--max-tokens", "6", "--frames", "3", "--workers", "0"]
+    out, reason = run(monkeypatch, capsys, *command[3:], str(home / "idefics3"), *small)
+    assert not reason and "3 clips captioned" in out and "(no caption)" in out
+    captioned = list(read_manifest(command[5]))
+    assert len(captioned) == 3 and all(clip.caption for clip in captioned)
+    assert [len(clip.stats["captioning"]) for clip in captioned] == [1] * 3  # there was none before
 
 
 def test_single_frames_and_a_language_model_in_chinese(home, monkeypatch, capsys):

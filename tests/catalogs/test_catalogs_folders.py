@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import tarfile
 
 import pytest
@@ -31,13 +32,33 @@ def test_folder(monkeypatch, tmp_path):
     clips = run(monkeypatch, "folder", videos, out=tmp_path / "manifest.jsonl", flags="--language en")
     assert clips == [
         Clip("a", "my/a.mp4", "a cat jumps", language="en"),
+        Clip("c", "my/c.mp4", "", language="en"),
+        Clip("e", "my/e.mp4", "", language="en"),
         Clip("b/dog", "my/b/dog.MKV", "ein Hund", ["ein Hund", "a dog"], 1.0, 2.5, "en", "val", "film"),
     ]
     assert [(row["where"], row["reason"]) for row in rejected(tmp_path)] == [
-        ("c.mp4", "neither a .txt nor a .json next to the video"),
         ("d.mp4", "a .txt or .json that cannot be read"),
-        ("e.mp4", "no caption"),
     ]
+
+
+def test_videos_without_captions_are_kept_and_counted_and_the_next_command_is_said(monkeypatch, tmp_path, capsys):
+    videos = touch(tmp_path / "my clips", "a.mp4", "b.mp4", "c.mp4")
+    (videos / "a.txt").write_text("a cat jumps")
+    (videos / "b.txt").write_text("")
+    out = videos / "manifest.jsonl"
+    clips = run(monkeypatch, "folder", videos, out=out)
+    assert [(clip.id, clip.caption) for clip in clips] == [("a", "a cat jumps"), ("b", ""), ("c", "")]
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{out}: 3 clips"
+    said, _, command = second.partition(": ")
+    assert said == "2 of them have no caption; describe them"
+    captioned, model = str(videos / "manifest-captioned.jsonl"), "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
+    words = ["-m", "lite_sora.captioning", str(out), "--out", captioned, "--model", model]
+    assert shlex.split(command) == ["python", *words]
+    (videos / "b.mp4").unlink()
+    (videos / "c.mp4").unlink()
+    run(monkeypatch, "folder", videos, out=out)
+    assert capsys.readouterr().out == f"{out}: 1 clips\n"
 
 
 def test_a_folder_is_its_own_place_of_videos(monkeypatch, tmp_path, capsys):
@@ -70,11 +91,12 @@ def test_shards(shard, monkeypatch, tmp_path):
     assert clips == [
         Clip("00000/one", "00000/one.mp4", "ein rotes Auto", ["ein rotes Auto", "a red car"], split="train"),
         Clip("00000/sub/two", "00000/sub/two.mp4", "two"),
+        Clip("00000/three", "00000/three.mp4", ""),
     ]
     assert list(read_manifest(out)) == clips  # nothing lies outside
     assert (out.parent / "00000/one.mp4").read_bytes() == b"video one"
-    assert sorted(path.name for path in (out.parent / "00000").rglob("*")) == ["one.mp4", "sub", "two.mp4"]
-    assert reasons(out.parent) == ["neither a .txt nor a .json next to the video", "a sample without a video"]
+    assert sorted(path.name for path in (out.parent / "00000").rglob("*")) == ["one.mp4", "sub", "three.mp4", "two.mp4"]
+    assert reasons(out.parent) == ["a sample without a video"]
 
 
 def test_shards_resume(shard, monkeypatch, tmp_path):

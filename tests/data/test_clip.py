@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 
 import pytest
 
-from lite_sora.data.clip import Clip, ManifestError, read_manifest, read_rows, write_manifest
+from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest, read_rows, write_manifest
 
 
 def manifest(folder, *rows) -> str:
@@ -112,6 +113,20 @@ def test_errors_name_the_file_and_the_line(row, reason, tmp_path):
 def test_no_manifest(tmp_path):
     with pytest.raises(ManifestError, match=r"nothing\.jsonl: there is no such manifest"):
         next(read_manifest(tmp_path / "nothing.jsonl"))
+
+
+def test_a_folder_in_the_place_of_its_manifest(tmp_path):
+    inside = tmp_path / "manifest.jsonl"
+    make = f"make a manifest of it: python -m lite_sora.catalogs folder --annotations {tmp_path} --out {inside}"
+    for use in (lambda: next(read_manifest(tmp_path)), lambda: check_out(tmp_path, tmp_path / "out.jsonl")):
+        inside.unlink(missing_ok=True)
+        with pytest.raises(ManifestError, match=re.escape(f"{tmp_path} is a folder; {make}")):
+            use()
+        manifest(tmp_path, GOOD).rename(inside)
+        with pytest.raises(
+            ManifestError, match=re.escape(f"{tmp_path} is a folder; name the manifest in it, {inside}")
+        ):
+            use()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ import torch
 from lite_sora.diffusion.objective import PRESETS, TIME_DENSITIES, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import target
-from lite_sora.diffusion.weighting import effective_weight, effective_weighting, plot
+from lite_sora.diffusion.weighting import effective_weight, effective_weighting, main, plot
 
 EDGES = torch.linspace(-18, 18, 73, dtype=torch.float64)  # all that the clamps leave, in cells of 0.5
 OTHERS = {
@@ -128,3 +130,15 @@ def test_sigmoid_leaves_the_density_of_log_snr_in_the_weight():
 def test_picture(tmp_path):
     plot(tmp_path / "weighting.png")
     assert (tmp_path / "weighting.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_leaves_the_folder_that_it_is_run_in_as_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["weighting"])
+    main()
+    assert [str(path) for path in Path().rglob("*")] == ["out", "out/weighting.png"]
+    assert capsys.readouterr().out == "out/weighting.png\n"
+    monkeypatch.setattr(sys, "argv", ["weighting", "--out", "out/weighting.png/x.png"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--out out/weighting.png/x.png: the folder out/weighting.png cannot be made" in capsys.readouterr().err

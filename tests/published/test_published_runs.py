@@ -1,6 +1,7 @@
 """Published checkpoints as run folders: the command, the pipeline, and folders that earlier versions wrote."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -299,5 +300,18 @@ def test_a_checkpoint_is_never_executed(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(OriginalError, match="list.pt does not contain a state dict"):
         read(tmp_path / "list.pt")
-    with pytest.raises(OriginalError, match="there is no such file"):
-        read(tmp_path / "none.pt")
+
+
+def test_a_checkpoint_that_is_missing_is_named_and_help_has_its_address(tmp_path, monkeypatch, capsys):
+    """README's command, as printed, in a folder where nothing was downloaded."""
+    monkeypatch.chdir(tmp_path)
+    [line] = re.findall(r"^python -m lite_sora.published (.*)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    with pytest.raises(SystemExit, match=r"DiT-XL-2-256x256.pt: there is no such file; .*published --help"):
+        published(*line.split())
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SystemExit):
+        published("--help")
+    printed = capsys.readouterr().out
+    assert f"python -m lite_sora.published {line}" in printed and "pip install diffusers" in printed
+    for address in ("dl.fbaipublicfiles.com/DiT/models/", "github.com/willisma/SiT", "github.com/baofff/U-ViT"):
+        assert f"https://{address}" in printed

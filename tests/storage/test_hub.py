@@ -42,6 +42,16 @@ def test_what_cannot_be_a_model_is_refused_before_anything_is_tried(name, refuse
     assert not refused
 
 
+def test_a_folder_that_is_missing_beside_others_is_no_id_of_the_hub(tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="runs/nothing: there is no such folder in runs"):
+        check_name("runs/nothing")
+    with pytest.raises(ValueError, match="runs/nothing: there is no such folder in runs"):
+        load_autoencoder("runs/nothing")
+    assert not refused and check_name("nothing") == "nothing"
+
+
 def test_a_file_is_not_a_folder(tmp_path, refused):
     (tmp_path / "t5").write_text("")
     with pytest.raises(TextError, match="t5 is a file, not the folder of a model"):

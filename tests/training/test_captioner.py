@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from conftest import ROOT
 from PIL import Image
 from test_autoencoder import same_everywhere
 
+import generate
 from lite_sora.captioning import small
 from lite_sora.captioning.answers import Answer
 from lite_sora.captioning.models import load_captioner
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.data.windows import VideoDataset
+from lite_sora.evaluation.adherence import __main__ as adherence
+from lite_sora.load import load_model
+from lite_sora.pipeline import TextToVideo
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.toy.world import SHAPES
@@ -25,6 +30,8 @@ from lite_sora.training import captioner
 from lite_sora.training.captioner import CaptionerSettings, split_clips, train
 from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
+
+USE = "python -m lite_sora.captioning MANIFEST --out CAPTIONED"
 
 
 def tiny_flags(manifest) -> list[str]:
@@ -51,7 +58,7 @@ def test_resuming_gives_bit_identical_weights_and_metrics(toy, tmp_path):
     assert weights[0] == weights[1]
 
 
-def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys):
+def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys, monkeypatch):
     folder = run(*tiny_flags(toy), "--steps", "2", "--sample-every", "1", "--out", str(tmp_path / "run"))
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     model = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -67,6 +74,17 @@ def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"held-out (2 clips): facts {result['held-out']['right']:.1%} right" in out
     assert f"--model {folder}" in out
+    # it makes no videos, and whoever takes it for a model that does is told what it is for
+    use = re.escape(f"of the transformers library, such as a captioner, which describes them: {USE} --model {folder}")
+    for load in (load_model, TextToVideo.from_pretrained):
+        with pytest.raises(CheckpointError, match=use):
+            load(folder)
+    for name, main in (("generate.py", generate.main), ("adherence", adherence.main)):
+        monkeypatch.setattr(sys, "argv", [name, "--run", str(folder), *(["a circle"] if name == "generate.py" else [])])
+        with pytest.raises(
+            SystemExit, match=f"^{name}: {re.escape(str(folder))} makes no videos: it is a smolvlm {use}"
+        ):
+            main()
 
 
 def test_what_the_saved_processor_makes_of_frames_is_what_was_trained_on(toy, tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -99,6 +100,13 @@ def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
     assert f"{lines[-1]['held_out_bits_per_code']:.3f} bits per code on 1 held-out clips" in out
     config = json.loads((folder / "config.json").read_text())
     assert (config["kind"], config["frames"], config["height"]) == ("prior", 4, 16)  # as the autoencoder was trained
+
+
+def test_clips_without_any_caption_are_refused_by_name(few, vq, tmp_path):
+    write_manifest(few, [replace(clip, caption="", captions=[]) for clip in read_manifest(few, allow_outside=True)])
+    with pytest.raises(TrainingError, match="few.jsonl contains 19 training clips and none has a caption"):
+        run(*tiny_flags(few, vq), "--out", str(tmp_path / "run"))
+    assert not (tmp_path / "cache").exists()  # before anything was encoded
 
 
 def test_it_learns(few, vq, tmp_path):

@@ -3,22 +3,25 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import ROOT, run_train, tiny_flags
 
-from lite_sora.data.clip import ManifestError
+from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import TextToVideo
 from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.training import captioner
 from lite_sora.training.denoiser import DenoiserSettings
-from lite_sora.training.flags import TrainingError
+from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.muon import learning_rate
 
@@ -216,6 +219,23 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
             assert name in skipped
         assert "4 clips could not be used" in capsys.readouterr().out
         assert len(read_lines(tmp_path / cache / "metrics.jsonl")) == 20
+
+
+def test_clips_without_any_caption_are_refused_by_name(toy, tmp_path):
+    """And once one clip has a caption, the others are listed."""
+    clips = [replace(clip, caption="", captions=[]) for clip in read_manifest(toy) if clip.for_training]
+    manifest = toy.with_name("silent.jsonl")  # beside the videos
+    write_manifest(manifest, clips)
+    flags = [*tiny_flags(manifest), "--steps", "1", "--out", str(tmp_path / "run")]
+    command = f"python -m lite_sora.captioning {manifest} --out {toy.with_name('silent-captioned.jsonl')} --model "
+    message = f"{manifest} contains {len(clips)} training clips and none has a caption; describe them first: {command}"
+    for train in (run_train, lambda *flags: captioner.train(parse(captioner.CaptionerSettings, list(flags), "test"))):
+        with pytest.raises(TrainingError, match=re.escape(message)):
+            train(*(flags if train is run_train else ["--data", str(manifest), "--out", str(tmp_path / "run")]))
+        assert not (tmp_path / "run").exists()
+    write_manifest(manifest, [replace(clips[0], caption="a circle"), *clips[1:]])
+    run_train(*flags)
+    assert len((tmp_path / "run" / "skipped.txt").read_text().splitlines()) == len(clips) - 1
 
 
 @pytest.mark.parametrize(
