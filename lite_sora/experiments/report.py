@@ -70,8 +70,8 @@ def read_results(out: Path) -> dict[str, list[dict]]:
     return results
 
 
-def spread(values: list[float], form: str) -> str:
-    values = [value for value in values if not math.isnan(value)]
+def spread(values: list[float | None], form: str) -> str:
+    values = [value for value in values if value is not None]
     if not values:
         return "–"
     return form.format(mean(values)) + (" ± " + form.format(stdev(values)).rstrip("%") if len(values) > 1 else "")

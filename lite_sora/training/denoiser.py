@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
-from lite_sora.evaluation.adherence import measure, report
+from lite_sora.evaluation.adherence import measure
+from lite_sora.evaluation.adherence.questions import unreadable
+from lite_sora.evaluation.adherence.report import report
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of, uniform
@@ -105,10 +107,11 @@ def read_captions(batch: Batch, dropout: float) -> list[str]:
 
 
 def judge_and_suggest(stage: Stage, folder: Path, average) -> None:
-    """Measures adherence on the toy world, where the judge can read the videos: square ones, long enough to move."""
+    """Measures adherence where the judge can read the videos, or says why it cannot; and says what to try."""
     settings = stage.settings
-    readable = settings.height == settings.width and settings.frames > 1 and not getattr(settings, "overfit", None)
-    if settings.data is None and settings.adherence_clips and readable:
+    if reason := settings.adherence_clips and unreadable(average.config):
+        print(f"adherence is not measured: {reason}")
+    elif settings.adherence_clips:
         result = measure(average, settings.toy_corner, settings.adherence_clips)
         write_json(folder / "adherence.json", result)
         print(report(result))

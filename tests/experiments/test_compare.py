@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import subprocess
 import sys
@@ -92,7 +91,7 @@ def test_the_error_of_the_clean_video_is_the_same_for_all_objectives(objective, 
 def test_spread():
     assert spread([0.5, 0.7], "{:.1%}") == "60.0% ± 14.1"
     assert spread([2.0], "{:.2f}") == "2.00"
-    assert spread([math.nan, 2.0], "{:.2f}") == "2.00" and spread([math.nan], "{:.2f}") == "–"
+    assert spread([None, 2.0], "{:.2f}") == "2.00" and spread([None], "{:.2f}") == "–"
 
 
 # ---------------------------------------------------------------- the whole

@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import ROOT, run_train, tiny_flags
 
-from lite_sora.data.clip import ManifestError
+from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.pipeline import TextToVideo
 from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.toy.dataset import write_toy_dataset
 from lite_sora.training.denoiser import DenoiserSettings
 from lite_sora.training.flags import TrainingError
 from lite_sora.training.loop import learning_rate
@@ -236,6 +238,29 @@ def test_every_denoiser_trains_resumes_and_generates(toy, tmp_path, flags):
     model = TextToVideo.from_pretrained(folder)
     assert model.generate(["a red circle"], steps=2).isfinite().all()
     assert model.objective == PRESETS["sit" if "sit" in flags else "toy"]
+
+
+@pytest.mark.parametrize("world", [False, True])
+def test_a_run_of_any_toy_manifest_is_judged_at_the_end(toy, tmp_path, capsys, world):
+    manifest = write_toy_dataset(tmp_path / "world", clips=32, corner="world") if world else toy
+    run = run_train(*tiny_flags(manifest), "--steps", "1", "--adherence-clips", "2", "--out", str(tmp_path / "run"))
+    result = json.loads((run / "adherence.json").read_text())
+    assert result["seen"]["clips"] == 2 and result["seen"]["combinations"] == (198 if world else 64)
+    assert "prompt adherence" in capsys.readouterr().out
+    assert TextToVideo.from_pretrained(run).config.training["toy_corner"] == ("world" if world else "default")
+
+
+def test_a_run_that_the_judge_cannot_read_says_why(toy, tmp_path, capsys):
+    own = tmp_path / "own.jsonl"
+    write_manifest(own, [replace(clip, video=str(toy.parent / clip.video), stats={}) for clip in read_manifest(toy)])
+    flags = ["--allow-outside", "--steps", "1", "--adherence-clips", "2"]
+    for more, reason in {
+        (str(own),): "the training clips are not of the toy world",
+        (str(toy), "--height", "16", "--width", "48"): "not 8 × 16 × 48",
+    }.items():
+        run = run_train(*tiny_flags(more[0]), *flags, *more[1:], "--out", str(tmp_path / reason[-8:]))
+        assert "adherence is not measured: " in (out := capsys.readouterr().out) and reason in out
+        assert not (run / "adherence.json").exists()
 
 
 @pytest.mark.parametrize(
