@@ -18,4 +18,4 @@ class SiTConfig(DenoiserConfig):
 
 
 class SiT(DiT):
-    """A DiT with SiT's defaults; train it with the objective "sit"."""
+    """A DiT with SiT's defaults; the paper trains it with the objective "sit"."""

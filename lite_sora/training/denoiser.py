@@ -25,7 +25,7 @@ from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics, loss_by_time
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
-from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder
+from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder, say_limits
 from lite_sora.training.samples import sample_prompts, save_samples
 
 
@@ -70,6 +70,8 @@ class DenoiserStage(Stage):
             model.text.release()  # its memory is for training; samples load it again
         some = [clip.caption for clip in clips[:256]]
         self.compute = StepCompute(model, some, settings.batch_size, settings.precision, self.processes)
+        if self.processes.first:
+            say_limits(model)
         return model
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -98,6 +100,7 @@ class DenoiserStage(Stage):
 
     def finish(self, folder: Path, average: TextToVideo) -> None:
         judge_and_suggest(self, folder, average)
+        say_limits(average)
 
 
 def read_captions(batch: Batch, dropout: float) -> list[str]:
