@@ -19,7 +19,7 @@ class SiTConfig(DenoiserConfig):
 
 
 class SiT(DiT):
-    """A DiT with SiT's defaults; train it with the objective "sit"."""
+    """A DiT with SiT's defaults; the paper trains it with the objective "sit"."""
 
     config_class = SiTConfig
 

@@ -6,8 +6,9 @@
 Every variant sees the same clips, times' random numbers and noise in the same order, and gets the same `--flops`, the
 same `--budget` of seconds (measured beforehand, so that its learning rate ends in time) or as many FLOPs as `--steps`
 of the first variant take. Equal terms: all are sampled with DDIM at the same noise levels, and judged by prompt
-adherence and by the error of their estimate of the clean video (`x0_error.py`). A variant is a preset (`VARIANTS`)
-or `preset:flag=value,flag=value`, with any flag of train.py. Started again, it continues where it stopped.
+adherence and by the error of their estimate of the clean video (`x0_error.py`). A variant is a denoiser, an
+objective, a published pair of them (`VARIANTS`), or one of these with changes, `name:flag=value,flag=value`, which are
+any flags of train.py. Started again, a comparison continues where it stopped.
 """
 
 import argparse
@@ -27,10 +28,12 @@ from lite_sora.compute import training_flops
 from lite_sora.data.clip import ManifestError, read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
+from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.objective import PRESETS, time_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.errors import UserError
 from lite_sora.evaluation.adherence import measure
+from lite_sora.evaluation.adherence.questions import unreadable
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report
 from lite_sora.pipeline import TextToVideo, assemble
@@ -39,19 +42,23 @@ from lite_sora.storage.runs import CheckpointError, read_json, write_json
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import TextError
 from lite_sora.toy.dataset import toy_manifest
-from lite_sora.toy.sentences import facts_of
+from lite_sora.toy.sentences import corner_of
 from lite_sora.training.denoiser import DenoiserSettings, train
 from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import autocast, choose_precision
-from lite_sora.training.parts import model_config
+from lite_sora.training.parts import limits, model_config
 
-VARIANTS = {
-    "dit": {"denoiser": "dit", "objective": "ddpm"},  # as published: 2212.09748
-    "uvit": {"denoiser": "uvit", "objective": "ddpm"},  # 2209.12152
-    "sit": {"denoiser": "sit", "objective": "sit"},  # 2401.08740
-} | {name: {"denoiser": "dit", "objective": name} for name in PRESETS if name != "sit"}
+PUBLISHED = {  # a denoiser with the objective of its paper
+    "dit-ddpm": {"denoiser": "dit", "objective": "ddpm"},  # 2212.09748
+    "uvit-ddpm": {"denoiser": "uvit", "objective": "ddpm"},  # 2209.12152
+    "sit-sit": {"denoiser": "sit", "objective": "sit"},  # 2401.08740
+}
+# a denoiser's name means what --denoiser means; "sit" is one, and as an objective "dit:objective=sit"
+VARIANTS = (
+    {name: {"objective": name} for name in PRESETS} | {name: {"denoiser": name} for name in DENOISERS} | PUBLISHED
+)
 
 SAMPLER_STEPS, SAMPLER_SHIFT = 12, 6.0  # noise levels of the default run's sampler
 GUIDANCE = 1.5
@@ -92,12 +99,15 @@ def folder_of(variant: str) -> str:
 def make_plan(old: dict | None, variants: dict[str, list[str]], options: argparse.Namespace) -> dict:
     """{"terms": what must stay the same, "total_flops", "variants": {name: {"flags", "flops" a step, "parameters",
     "steps"}}}: each variant's part of the same compute. Variants may join a comparison later, its terms stay."""
-    terms = {"flops": options.flops, "steps": options.steps, "budget": options.budget, "flags": options.flags}
+    terms = {name: getattr(options, name) for name in ("flops", "steps", "budget", "clips", "flags")}
     if old and old["terms"] != terms:
         raise CompareError(f"{options.out} compares on other terms, {old['terms']}; choose another --out")
     plan = old or {"terms": terms, "total_flops": options.flops, "variants": {}}
     for name, flags in variants.items():
         if name in plan["variants"]:
+            if plan["variants"][name]["flags"] != flags:
+                known = " ".join(plan["variants"][name]["flags"])
+                raise CompareError(f"{options.out} has another {name!r}, with {known}; choose another --out")
             continue
         settings = parse(DenoiserSettings, [*flags, *options.flags], "a variant")
         captions = [clip.caption for clip in read_manifest(manifest_of(settings), settings.allow_outside)]
@@ -106,6 +116,7 @@ def make_plan(old: dict | None, variants: dict[str, list[str]], options: argpars
         words = model.text.tokenize(captions[:256]).shape[1]
         flops = settings.batch_size * training_flops(model, model.latent_shape(), words)
         row = {"flags": flags, "flops": flops, "parameters": sum(p.numel() for p in model.denoiser.parameters())}
+        row["limits"] = limits(model)
         plan["total_flops"] = plan["total_flops"] or options.steps * flops
         row["steps"] = int(plan["total_flops"] / flops)
         if options.budget:
@@ -153,9 +164,10 @@ def same_times(model: TextToVideo) -> torch.Tensor:
     return times
 
 
-def evaluate(model: TextToVideo, manifest: Path, corner: str, clips: int) -> dict:
+def evaluate(model: TextToVideo, manifest: Path, clips: int) -> dict:
     """Adherence (seen and held-out, 0 to 1), diversity of position, and the error of the clean video: the geometric
     mean over noise levels, so that each counts alike, however large errors are there."""
+    corner = model.config.training["toy_corner"]
     result = measure(model, corner, clips, sampler="ddim", times=same_times(model), guidance=GUIDANCE)
     errors = x0_error(model, manifest)
     return {
@@ -175,7 +187,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
     def observe(step: int, model: TextToVideo) -> None:
         seconds = sum(settings.batch_size / line["clips_per_second"] for line in read_lines(folder / "metrics.jsonl"))
         point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
-        point |= evaluate(model, manifest_of(settings), settings.toy_corner, CURVE_CLIPS)
+        point |= evaluate(model, manifest_of(settings), CURVE_CLIPS)
         with (folder / "curve.jsonl").open("a") as file:
             file.write(json.dumps(point) + "\n")
 
@@ -196,11 +208,20 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
     if first_process():
         model = TextToVideo.from_pretrained(folder, settings.device or default_device())
         result = {"variant": name, "seed": seed}
-        result |= evaluate(model, manifest_of(settings), settings.toy_corner, options.clips)
+        result |= evaluate(model, manifest_of(settings), options.clips)
         frames = to_frames(model.generate(list(PROMPTS), seeds=[0, 0], sampler="ddim", times=same_times(model)))
         for number, prompt_frames in enumerate(frames):
             sheet([prompt_frames], [PROMPTS[number]]).save(folder / f"prompt-{number}.png")
         write_json(folder / "result.json", result)
+
+
+def default_folder(options: argparse.Namespace) -> Path:
+    """runs/compare-400-steps-128-clips, and the flags of all variants: comparisons on other terms lie in others."""
+    amount = f"{options.steps}-steps"
+    if options.flops or options.budget:
+        amount = f"{options.flops:g}-flops" if options.flops else f"{options.budget:g}-seconds"
+    flags = [flag.strip("-") for flag in options.flags]
+    return Path("runs") / folder_of("-".join(["compare", amount, f"{options.clips}-clips", *flags]))[:100]
 
 
 def first_process() -> bool:
@@ -215,6 +236,8 @@ def compare(variants: dict[str, list[str]], options: argparse.Namespace) -> None
         write_json(path, make_plan(read_json(path) if path.exists() else None, variants, options))
     processes.wait()
     plan = read_json(path)
+    if processes.first:
+        print(*(f"{name}: note: {limit}\n" for name in variants for limit in plan["variants"][name]["limits"]), sep="")
 
     runs = [(name, seed) for seed in range(options.seeds) for name in variants]  # one seed of each first
     for name, seed in tqdm(
@@ -256,27 +279,31 @@ def main() -> None:
     terms.add_argument("--budget", type=seconds, help="seconds of training of each run, like 60s or 5m")
     flag("--points", type=int, default=4, help="points of each curve")
     flag("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
-    flag("--out", type=Path, default=Path("runs/compare"), help="folder; a comparison in it is continued")
+    flag("--out", type=Path, help="folder; a comparison in it is continued (default: in runs/, named after its terms)")
     flag("--part", type=part, default=(0, 1), help="K/N: every N-th run from the K-th, to start N at once")
     flag("--device", help="cuda, mps or cpu")
     options, options.flags = parser.parse_known_args()
     for name in ("seeds", "steps", "points", "clips"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
+    options.out = options.out or default_folder(options)
     try:
         variants = parse_variants(options.variants)
         for name, flags in variants.items():
             settings = parse(DenoiserSettings, [*flags, *options.flags], name)
-            model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit, before training
-            if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
-                raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
+            config = model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit
+            if settings.data:
+                settings.toy_corner = corner_of(list(read_manifest(settings.data, settings.allow_outside)))
+            config.training = vars(settings)
+            if reason := unreadable(config):
+                raise CompareError(f"{name}: adherence cannot be measured: {reason}")
         compare(variants, options)
     except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
         sys.exit("compare: stopped; the same command continues from the last checkpoint")
     if first_process():
-        print((options.out / "README.md").read_text())
+        print((options.out / "README.md").read_text(), f"in {options.out}", sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A number is the mean over seeds; after ± stands its standard deviation over see
 
 import csv
 import io
+import itertools
 import json
 import math
 import textwrap
@@ -38,12 +39,14 @@ def write_report(out: Path, plan: dict) -> None:
         row, runs = plan["variants"][name], results[name]
         seconds = mean(run["seconds"] for run in runs)
         cells = {"variant": name, "seeds": len(runs), "steps": row["steps"], "parameters": f"{row['parameters']:,}"}
-        cells |= {"PFLOPs": f"{row['steps'] * row['flops'] / 1e15:.4f}", "seconds": f"{seconds:.0f}"}
+        cells |= {"TFLOPs": f"{row['steps'] * row['flops'] / 1e12:.3g}", "seconds": f"{seconds:.0f}"}
         cells |= {heading: spread([run[key] for run in runs], form) for heading, (key, form) in COLUMNS.items()}
         rows.append(cells)
     lines = ["Sorted by the error of the clean video; ± is the standard deviation over seeds.", ""]
     lines += ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(str(cell) for cell in row.values()) + " |" for row in rows]
+    notes = [f"- {name}: {limit}" for name in results for limit in plan["variants"][name]["limits"]]
+    lines += ["", "Known beforehand:", "", *notes] if notes else []
     text = "\n".join([*lines, "", "![curves](curves.png)", "![samples](samples.png)", ""])
     write_whole(out / "README.md", lambda path: path.write_text(text))
     table = io.StringIO()
@@ -70,8 +73,8 @@ def read_results(out: Path) -> dict[str, list[dict]]:
     return results
 
 
-def spread(values: list[float], form: str) -> str:
-    values = [value for value in values if not math.isnan(value)]
+def spread(values: list[float | None], form: str) -> str:
+    values = [value for value in values if value is not None]
     if not values:
         return "–"
     return form.format(mean(values)) + (" ± " + form.format(stdev(values)).rstrip("%") if len(values) > 1 else "")
@@ -84,32 +87,33 @@ def plot(path: Path, results: dict[str, list[dict]]) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, 3, figsize=(16, 9), constrained_layout=True)
-    # the line's style is the preset, its colour what was changed in it
-    presets, changes = (sorted({name.partition(":")[part] for name in results}) for part in (0, 2))
-    for name, runs in results.items():
-        preset, _, change = name.partition(":")
-        colour = changes.index(change) if len(changes) > 1 else presets.index(preset)
-        line = ("-", "--", ":", "-.")[presets.index(preset) % 4] if len(changes) > 1 else "-"
-        style = {"color": plt.get_cmap("tab20").colors[colour % 20], "linestyle": line, "label": name}
+    figure, axes = plt.subplot_mosaic(
+        [["seen at flops", "seen at seconds", "levels"], ["x0_error at flops", "x0_error at seconds", "levels"]],
+        figsize=(16, 9),
+        layout="constrained",
+    )
+    for number, (name, runs) in enumerate(results.items()):
+        line = ("-", "--", ":", "-.")[number // 10 % 4]
+        style = {"color": plt.get_cmap("tab10")(number % 10), "linestyle": line, "marker": "o", "markersize": 3}
         at: dict[int, list[dict]] = {}  # step: a point of each seed
         for point in (point for run in runs for point in run["curve"]):
             at.setdefault(point["step"], []).append(point)
         points = [at[step] for step in sorted(at)]
-        for column, key in enumerate(("flops", "seconds")):
-            for axis, value in ((axes[0, column], "seen"), (axes[1, column], "x0_error")):
-                x, y = ([mean(point[which] for point in seeds) for seeds in points] for which in (key, value))
-                axis.plot(x, y, **style)
+        for value, key in itertools.product(("seen", "x0_error"), ("flops", "seconds")):
+            x, y = ([mean(point[which] for point in seeds) for seeds in points] for which in (key, value))
+            axes[f"{value} at {key}"].plot(x, y, **style)
         levels = list(zip(*(run["x0_errors"] for run in runs), strict=True))
-        axes[1, 2].plot(LOG_SNRS, [mean(values) for values in levels], **style)
-    axes[0, 0].set(ylabel="adherence, seen combinations", xlabel="FLOPs")
-    axes[0, 1].set(xlabel="seconds")
-    axes[1, 0].set(ylabel="error of the clean video", xlabel="FLOPs", yscale="log")
-    axes[1, 1].set(xlabel="seconds", yscale="log")
-    axes[1, 2].set(xlabel="log-SNR (left: noise, right: data)", yscale="log", title="error by noise level, at the end")
-    axes[0, 2].axis("off")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    axes[0, 2].legend(handles, labels, loc="center", ncols=1 + len(labels) // 16, fontsize=8)
+        axes["levels"].plot(LOG_SNRS, [mean(values) for values in levels], **style, label=name)
+    for key, text in (("flops", "FLOPs"), ("seconds", "seconds")):
+        axes[f"seen at {key}"].set(ylim=(-0.02, 1.02), xlabel=text, ylabel="adherence, seen combinations")
+        axes[f"x0_error at {key}"].set(yscale="log", xlabel=text, ylabel="error of the clean video")
+    axes["levels"].set(
+        xlabel="log-SNR (left: noise, right: data)",
+        yscale="log",
+        title="error of the clean video, by noise level, at the end",
+    )
+    columns = max(1, 180 // (8 + max(map(len, results))))  # of as many letters as fit below the figure
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -5,7 +5,7 @@ import operator
 import re
 
 from lite_sora.data.clip import Clip
-from lite_sora.toy.world import COLOURS, SHAPES, Scene
+from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Scene
 
 # ---------------------------------------------------------------- facts → captions
 
@@ -86,6 +86,13 @@ def facts_of(clip: Clip) -> list[tuple[str, str, str]]:
         return [(thing["shape"], thing["colour"], thing["motion"]) for thing in clip.stats["toy"]["things"]]
     except (KeyError, TypeError):
         return []
+
+
+def corner_of(clips: list[Clip]) -> str | None:
+    """The smallest corner of the toy world that has the motions of all clips; None if one of them is not a toy's."""
+    facts = [facts_of(clip) for clip in clips]
+    motions = {motion for things in facts for _, _, motion in things}
+    return next((name for name, corner in CORNERS.items() if all(facts) and motions <= {*corner.motions}), None)
 
 
 def mark_caption(caption: str, things: list[tuple[str, str, str]]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from lite_sora.data.clip import Clip, captioning_command, read_manifest
 from lite_sora.data.windows import VideoDataset
 from lite_sora.processes import Processes
 from lite_sora.toy.dataset import toy_manifest
+from lite_sora.toy.sentences import corner_of
 from lite_sora.training.flags import RunSettings, TrainingError
 
 
@@ -15,6 +16,8 @@ class Clips:
         self.settings, self.processes = settings, processes
         self.manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
         clips = list(read_manifest(self.manifest, settings.allow_outside))
+        if settings.data:
+            settings.toy_corner = corner_of(clips)  # for config.json: what the model can be asked for
         self.training = [clip for clip in clips if clip.for_training]
         self.held_out = [clip for clip in clips if not clip.for_training]
         if not self.training:

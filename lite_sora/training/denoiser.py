@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
-from lite_sora.evaluation.adherence import measure, report
+from lite_sora.evaluation.adherence import measure
+from lite_sora.evaluation.adherence.questions import unreadable
+from lite_sora.evaluation.adherence.report import report
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of, uniform
@@ -24,7 +26,7 @@ from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics, loss_by_time
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
-from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder
+from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder, say_limits
 from lite_sora.training.samples import sample_prompts, save_samples
 
 
@@ -72,6 +74,8 @@ class DenoiserStage(Stage):
             model.text.release()  # its memory is for training; samples load it again
         some = [clip.caption for clip in clips[:256]]
         self.compute = StepCompute(model, some, settings.batch_size, settings.precision, self.processes)
+        if self.processes.first:
+            say_limits(model)
         return model
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
@@ -101,6 +105,7 @@ class DenoiserStage(Stage):
 
     def finish(self, folder: Path, average: TextToVideo) -> None:
         judge_and_suggest(self, folder, average)
+        say_limits(average)
 
 
 def read_captions(batch: Batch, dropout: float) -> list[str]:
@@ -110,10 +115,11 @@ def read_captions(batch: Batch, dropout: float) -> list[str]:
 
 
 def judge_and_suggest(stage: Stage, folder: Path, average) -> None:
-    """Measures adherence on the toy world, where the judge can read the videos: square ones, long enough to move."""
+    """Measures adherence where the judge can read the videos, or says why it cannot; and says what to try."""
     settings = stage.settings
-    readable = settings.height == settings.width and settings.frames > 1 and not getattr(settings, "overfit", None)
-    if settings.data is None and settings.adherence_clips and readable:
+    if reason := settings.adherence_clips and unreadable(average.config):
+        print(f"adherence is not measured: {reason}")
+    elif settings.adherence_clips:
         result = measure(average, settings.toy_corner, settings.adherence_clips)
         write_json(folder / "adherence.json", result)
         print(report(result))

@@ -30,8 +30,10 @@ class RunSettings:
     out: str | None = flag(None, "run folder (default: a name in runs/; -2, -3, … if it is taken)")
     data: str | None = flag(None, "a manifest (JSONL) of captioned clips (default: the toy world, written to data/)")
     allow_outside: bool = flag(False, "let the manifest name videos outside its folder")
-    toy_corner: str = flag(
-        "default", "the part of the toy world to train on: one shape over black, or all of it", choices=list(CORNERS)
+    toy_corner: str | None = flag(
+        "default",
+        "the part of the toy world to train on: one shape over black, or all of it (with --data: as its clips are)",
+        choices=list(CORNERS),
     )
     toy_clips: int = flag(2048, "clips of the toy world")
     cache_folder: str | None = flag(

@@ -1,8 +1,11 @@
 """The flags of the denoiser, among them those that choose its parts, and the configuration that they come to."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
+
+import torch
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.configuration import TextToVideoConfig, network_of
@@ -10,7 +13,9 @@ from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
 from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.path import PATHS
 from lite_sora.layers.blocks import MLPS, NORMS
+from lite_sora.pipeline import TextToVideo
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 
@@ -48,9 +53,7 @@ class DenoiserSettings(RunSettings):
     rope: bool | None = flag(None, "rotary positions in attention (default: true)")
 
     # the objective: a preset, and parts that differ from it
-    objective: str | None = flag(
-        None, "a named combination (default: toy, but sit for --denoiser sit)", choices=list(PRESETS)
-    )
+    objective: str = flag("toy", "a named combination", choices=list(PRESETS))
     path: str | None = flag(None, "linear, gvp, vp or cosine")
     prediction: str | None = flag(None, "x0, noise, v, velocity, score or edm")
     weighting: str | None = flag(None, "none, velocity, snr, min-snr, soft-min-snr, sigmoid or edm")
@@ -105,9 +108,8 @@ def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:
                 f"--{flag_name} {given}{after} does not divide by {patch}, the patch "
                 f"(--patch {' '.join(map(str, settings.patch))})"
             )
-    preset = settings.objective or ("sit" if settings.denoiser == "sit" else "toy")
     try:
-        objective = replace(PRESETS[preset], **given_parts(settings, OBJECTIVE_PARTS))
+        objective = replace(PRESETS[settings.objective], **given_parts(settings, OBJECTIVE_PARTS))
     except ValueError as error:
         raise TrainingError(f"--{error}") from None
 
@@ -131,6 +133,32 @@ def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:
     except ValueError as error:
         raise TrainingError(f"the parts of the denoiser do not fit together: {error}") from None
     return config
+
+
+def limits(model: TextToVideo) -> list[str]:
+    """What is known beforehand to keep a model from learning at this size, each with what to do about it."""
+    network, objective, found = model.denoiser.config, model.objective, []
+    values = network.channels * math.prod(network.patch)
+    if objective.prediction != "x0" and values > network.width:  # noise fills all directions alike (2511.13720)
+        lost = 1 - network.width / values
+        found.append(
+            f"a patch of {values} values passes {network.width} channels, so that {lost:.0%} of the noise in "
+            f"--prediction {objective.prediction} cannot come out (arXiv 2511.13720). Try --prediction x0 --weighting "
+            "velocity, a smaller --patch or a larger --size"
+        )
+    median = PATHS[objective.path].log_snr(objective.draw_times(torch.tensor([0.5]))).item()
+    if median > -1 and model.config.autoencoder == "pixel":
+        found.append(
+            f"half of the times are at a log-SNR above {median:.1f}, but the motion of so small a video is decided "
+            "below -4: in 400 steps, such times taught 10 % of the toy world's motions, and those of --objective toy "
+            "84 %. Try --time logit-normal --shift 6, or more steps"
+        )
+    return found
+
+
+def say_limits(model: TextToVideo) -> None:
+    for limit in limits(model):
+        print(f"note: {limit}")
 
 
 def given_parts(settings: RunSettings, names: tuple[str, ...]) -> dict:

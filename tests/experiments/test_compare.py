@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import subprocess
 import sys
@@ -12,12 +11,13 @@ import torch
 from conftest import ROOT, tiny_flags
 
 from lite_sora.autoencoders import load_autoencoder
+from lite_sora.denoisers import DENOISERS
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
 from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error
 from lite_sora.experiments import compare
 from lite_sora.experiments.compare import CompareError, parse_variants, same_times
-from lite_sora.experiments.report import spread
+from lite_sora.experiments.report import plot, spread
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.text.encoder import build_tokenizer
 
@@ -33,20 +33,26 @@ def tiny_model(objective: str) -> TextToVideo:
 # ---------------------------------------------------------------- variants
 
 
-def test_variants_are_presets_and_changes_to_them():
-    variants = parse_variants("dit,uvit:objective=v,rope=false,edm,dit:patch=4 8 8")
+def test_variants_are_names_and_changes_to_them():
+    variants = parse_variants("dit-ddpm,uvit:objective=v,rope=false,edm,dit:patch=4 8 8")
     assert variants == {
-        "dit": ["--denoiser", "dit", "--objective", "ddpm"],
+        "dit-ddpm": ["--denoiser", "dit", "--objective", "ddpm"],
         "uvit:objective=v,rope=false": ["--denoiser", "uvit", "--objective", "v", "--rope", "false"],
-        "edm": ["--denoiser", "dit", "--objective", "edm"],
-        "dit:patch=4 8 8": ["--denoiser", "dit", "--objective", "ddpm", "--patch", "4", "8", "8"],
+        "edm": ["--objective", "edm"],
+        "dit:patch=4 8 8": ["--denoiser", "dit", "--patch", "4", "8", "8"],
     }
+
+
+def test_a_denoiser_means_what_it_means_to_train():
+    for name, flags in parse_variants(",".join(DENOISERS)).items():
+        assert flags == ["--denoiser", name]
+    assert set(compare.VARIANTS) == {*DENOISERS, *PRESETS, "dit-ddpm", "uvit-ddpm", "sit-sit"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dit,vit", "'vit' is not one of dit, uvit, sit"),
+        ("dit,vit", "'vit' is not one of toy, sit, sd3"),
         ("dit:speed=3", "'speed=3' in 'dit:speed=3' is not a flag=value"),
         ("dit,sit,dit", "'dit' is there twice"),
     ],
@@ -92,7 +98,7 @@ def test_the_error_of_the_clean_video_is_the_same_for_all_objectives(objective, 
 def test_spread():
     assert spread([0.5, 0.7], "{:.1%}") == "60.0% ± 14.1"
     assert spread([2.0], "{:.2f}") == "2.00"
-    assert spread([math.nan, 2.0], "{:.2f}") == "2.00" and spread([math.nan], "{:.2f}") == "–"
+    assert spread([None, 2.0], "{:.2f}") == "2.00" and spread([None], "{:.2f}") == "–"
 
 
 # ---------------------------------------------------------------- the whole
@@ -134,11 +140,49 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     table = list(csv.DictReader((tmp_path / "cmp/results.csv").open()))
     assert {row["variant"] for row in table} == {"sit", "uvit:objective=v"}
     assert all(float(row["x0 error"]) > 0 for row in table)
-    assert "| sit |" in printed and "| uvit:objective=v |" in printed
+    assert "| sit |" in printed and "| uvit:objective=v |" in printed and "| TFLOPs |" in printed
+    assert printed.count("uvit:objective=v: note: a patch of") == 2  # at the start of both
+    assert printed.count("- uvit:objective=v: a patch of 3072 values") == 1 and "- sit:" not in printed  # at the end
     for name in ("curves.png", "samples.png", "README.md"):
         assert (tmp_path / "cmp" / name).stat().st_size > 100
     with pytest.raises(SystemExit, match="compares on other terms"):
         run(monkeypatch, capsys, *flags, "--steps", "30")
+    rows["sit"]["flags"] = ["--denoiser", "dit"]  # as if the name had meant something else
+    (tmp_path / "cmp/plan.json").write_text(json.dumps(plan))
+    with pytest.raises(SystemExit, match="cmp has another 'sit', with --denoiser dit"):
+        run(monkeypatch, capsys, *flags)
+
+
+def test_comparisons_on_other_terms_have_other_folders(monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def started(_, options):
+        names.append(options.out.name)
+        raise Stop
+
+    names = []
+    monkeypatch.setattr(compare, "compare", started)
+    for words in ("", "--clips 256", "--steps 800", "--budget 5m", "--flops 5e12", "--height 16 --width 16"):
+        monkeypatch.setattr(sys, "argv", ["compare", "--variants", "dit", *words.split()])
+        with pytest.raises(Stop):
+            compare.main()
+    assert names == [
+        "compare-400-steps-128-clips",
+        "compare-400-steps-256-clips",
+        "compare-800-steps-128-clips",
+        "compare-300-seconds-128-clips",
+        "compare-5e_12-flops-128-clips",
+        "compare-400-steps-128-clips-height-16-width-16",
+    ]
+
+
+def test_a_picture_of_many_variants_has_room_for_all(tmp_path):
+    names = [f"dit:objective=toy,prediction={number}" for number in range(24)]
+    point = {"step": 1, "flops": 1.0, "seconds": 1.0, "seen": 0.0, "x0_error": 0.1}
+    results = {name: [{"curve": [point], "x0_errors": [0.1] * len(LOG_SNRS)}] for name in names}
+    plot(tmp_path / "curves.png", results)
+    assert (tmp_path / "curves.png").stat().st_size > 100
 
 
 def test_seconds_as_a_budget(tmp_path, monkeypatch, capsys):
@@ -158,7 +202,8 @@ def test_bad_input(tmp_path, monkeypatch, capsys):
         "--variants toy:data=a+.jsonl,toy:data=a@.jsonl": "only a sign apart",
         "--variants uvit:conditioning=adaln": "--conditioning: --denoiser uvit has no such part",
         "--variants dit --steps 5": "budget is 5 steps",
-        "--variants dit --data films.jsonl": "films.jsonl is not of it",
+        "--variants dit --data films.jsonl": "dit: adherence cannot be measured: the training clips are not",
+        "--variants dit --height 64 --width 32": "squares of 16 pixels or more, not 8 × 64 × 32",
         "--variants dit:data=nowhere.jsonl": "nowhere.jsonl: there is no such manifest",
     }.items():
         with pytest.raises(SystemExit, match=message):

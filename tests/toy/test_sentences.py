@@ -3,7 +3,8 @@
 import pytest
 from fresh_scenes import scenes
 
-from lite_sora.toy.sentences import captions, mark_caption, prompt, read_caption
+from lite_sora.data.clip import Clip
+from lite_sora.toy.sentences import captions, corner_of, mark_caption, prompt, read_caption
 from lite_sora.toy.world import BACKGROUNDS, COLOURS, CORNERS, MOTIONS, SHAPES, WORLD, combinations, held_out
 
 
@@ -65,3 +66,14 @@ def test_facts_of_a_caption_are_right_wrong_or_missing():
     invented = "a blue square growing and a red circle moving right"
     assert mark_caption(invented, truth) == {"right": 3, "wrong": 3, "missing": 0}
     assert mark_caption(invented, [*truth, ("square", "blue", "still")]) == {"right": 5, "wrong": 1, "missing": 0}
+
+
+def test_clips_are_of_the_smallest_corner_that_has_their_motions():
+    def clip(*motions: str) -> Clip:
+        things = [{"shape": "circle", "colour": "red", "motion": motion} for motion in motions]
+        return Clip("a", "a.mp4", "a circle", stats={"toy": {"things": things}})
+
+    own = Clip("b", "b.mp4", "a cat", stats={})
+    assert corner_of([clip("right"), clip("up")]) == "default"
+    assert corner_of([clip("right"), clip("up", "bouncing")]) == "world"
+    assert corner_of([clip("right"), own]) is None and corner_of([clip("dancing")]) is None

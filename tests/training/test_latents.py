@@ -46,7 +46,8 @@ def world(toy, tmp_path) -> Path:
 
 
 def flags(manifest: Path, autoencoder: Path, *more: str) -> list[str]:
-    usual = "--frames 7 --height 16 --width 16 --batch-size 4 --warmup 2 --sample-every 0 --precision fp32 --device cpu"
+    size = "--frames 7 --height 16 --width 16 --batch-size 4"
+    usual = f"{size} --warmup 2 --sample-every 0 --adherence-clips 0 --precision fp32 --device cpu"
     return ["--data", str(manifest), "--autoencoder", str(autoencoder), *usual.split(), *more]
 
 

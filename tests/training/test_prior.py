@@ -53,6 +53,7 @@ def few(toy, tmp_path):
 
 def tiny_flags(manifest, vq) -> list[str]:
     flags = "--allow-outside --channels 32 --depth 1 --heads 2 --batch-size 4 --warmup 2 --sample-every 0"
+    flags += " --adherence-clips 0"
     return ["--data", str(manifest), "--autoencoder", str(vq), *flags.split(), "--precision", "fp32", "--device", "cpu"]
 
 

@@ -14,16 +14,20 @@ import pytest
 import torch
 from conftest import ROOT, run_train, tiny_flags
 
+from lite_sora.autoencoders import load_autoencoder
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.diffusion.objective import PRESETS
-from lite_sora.pipeline import TextToVideo
+from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.text.encoder import build_tokenizer
+from lite_sora.toy.dataset import write_toy_dataset
 from lite_sora.training import captioner
 from lite_sora.training.denoiser import DenoiserSettings
 from lite_sora.training.flags import TrainingError, parse
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.muon import learning_rate
+from lite_sora.training.parts import limits, model_config
 
 EXACT = ("step", "loss", "loss_by_time", "grad_norm", "lr")  # of a line of metrics: all but speeds
 
@@ -255,7 +259,54 @@ def test_every_denoiser_trains_resumes_and_generates(toy, tmp_path, flags):
     assert [line["step"] for line in read_lines(folder / "metrics.jsonl")] == [1, 2, 3, 4]
     model = TextToVideo.from_pretrained(folder)
     assert model.generate(["a red circle"], steps=2).isfinite().all()
-    assert model.objective == PRESETS["sit" if "sit" in flags else "toy"]
+    assert model.objective == PRESETS["toy"]
+
+
+@pytest.mark.parametrize("world", [False, True])
+def test_a_run_of_any_toy_manifest_is_judged_at_the_end(toy, tmp_path, capsys, world):
+    manifest = write_toy_dataset(tmp_path / "world", clips=32, corner="world") if world else toy
+    run = run_train(*tiny_flags(manifest), "--steps", "1", "--adherence-clips", "2", "--out", str(tmp_path / "run"))
+    result = json.loads((run / "adherence.json").read_text())
+    assert result["seen"]["clips"] == 2 and result["seen"]["combinations"] == (198 if world else 64)
+    assert "prompt adherence" in capsys.readouterr().out
+    assert TextToVideo.from_pretrained(run).config.training["toy_corner"] == ("world" if world else "default")
+
+
+def test_a_run_that_the_judge_cannot_read_says_why(toy, tmp_path, capsys):
+    own = tmp_path / "own.jsonl"
+    write_manifest(own, [replace(clip, video=str(toy.parent / clip.video), stats={}) for clip in read_manifest(toy)])
+    flags = ["--allow-outside", "--steps", "1", "--adherence-clips", "2"]
+    for more, reason in {
+        (str(own),): "the training clips are not of the toy world",
+        (str(toy), "--height", "16", "--width", "48"): "not 8 × 16 × 48",
+    }.items():
+        run = run_train(*tiny_flags(more[0]), *flags, *more[1:], "--out", str(tmp_path / reason[-8:]))
+        assert "adherence is not measured: " in (out := capsys.readouterr().out) and reason in out
+        assert not (run / "adherence.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("", []),
+        ("--denoiser uvit", []),
+        ("--objective ddpm", ["67% of the noise in --prediction noise cannot come out"]),
+        ("--objective ddpm --size S", []),  # of width 384, as the values of a patch
+        ("--objective v --patch 2 4 4", ["log-SNR above 0.0"]),
+        ("--objective sd3", ["67% of the noise in --prediction velocity", "log-SNR above 0.0"]),
+        ("--objective sd3 --prediction x0 --weighting velocity", ["log-SNR above 0.0"]),
+        ("--objective jit", []),
+    ],
+)
+def test_what_is_known_to_limit_learning_is_said(flags, expected):
+    config = model_config(parse(DenoiserSettings, flags.split(), "test"), pixels := load_autoencoder("pixel"))
+    found = limits(assemble(config, build_tokenizer(["a red circle"]), pixels))
+    assert len(found) == len(expected) and all(map(str.__contains__, found, expected))
+
+
+def test_limits_are_said_before_and_after_training(toy, tmp_path, capsys):
+    run_train(*tiny_flags(toy), "--objective", "ddpm", "--steps", "1", "--out", str(tmp_path / "run"))
+    assert capsys.readouterr().out.count("note: a patch of 3072 values passes 128 channels") == 2
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lite_sora.data.loading import to_frames
 from lite_sora.evaluation.adherence.diversity import diversity, facts_right
+from lite_sora.evaluation.adherence.questions import balanced
 from lite_sora.toy.judge import judge
 from lite_sora.toy.sentences import prompt
 from lite_sora.toy.world import CORNERS, combinations
@@ -24,16 +25,17 @@ FACTS = ("shape", "colour", "motion", "all")
 def measure(model, corner: str = "default", clips: int = 128, batch: int = 32, seed: int = 0, **options) -> dict:
     """Adherence on `clips` videos of seen and as many of held-out combinations. `options` go to `model.generate`.
 
-    Returns {"seen": …, "held-out": …}, each with "clips" and, for shape, colour, motion and all three together,
-    {"accuracy", "low", "high"}: the fraction that is right and its 95 % confidence interval; and "diversity".
+    Returns {"seen": …, "held-out": …}, each with "clips", the number of "combinations" and, for shape, colour, motion
+    and all three together, {"accuracy", "low", "high"}: the fraction that is right and its 95 % confidence interval;
+    and "diversity".
     """
     result = {}
     for name, unseen in (("seen", False), ("held-out", True)):
         triples = combinations(CORNERS[corner], unseen)
-        asked = [triples[i % len(triples)] for i in range(clips)]
+        asked = balanced(triples, clips, seed)
         seen = [things for _, things in watch(model, asked, batch, seed, name, **options)]
         right = [facts_right(triple, things) for triple, things in zip(asked, seen, strict=True)]
-        result[name] = {"clips": clips}
+        result[name] = {"clips": clips, "combinations": len(triples)}
         for fact, column in zip(FACTS, np.array(right).T, strict=True):
             low, high = wilson(int(column.sum()), clips)
             result[name][fact] = {"accuracy": float(column.mean()), "low": low, "high": high}
@@ -60,14 +62,3 @@ def wilson(right: int, of: int, z: float = 1.96) -> tuple[float, float]:
     centre = (fraction + z**2 / (2 * of)) / (1 + z**2 / of)
     half = z / (1 + z**2 / of) * math.sqrt(fraction * (1 - fraction) / of + z**2 / (4 * of**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def report(result: dict) -> str:
-    """The result as a small table."""
-    lines = ["prompt adherence        shape  colour  motion     all   95 % interval of all"]
-    for name in ("seen", "held-out"):
-        row = result[name]
-        facts, whole = "".join(f"{row[fact]['accuracy']:8.1%}" for fact in FACTS), row["all"]
-        lines.append(f"{name:>10} ({row['clips']} clips){facts}   {whole['low']:.1%} to {whole['high']:.1%}")
-    spread = ", ".join(f"{name} {value:.2f}" for name, value in result["diversity"].items())
-    return "\n".join([*lines, f"diversity (1 = as varied as real clips): {spread}"])

@@ -5,7 +5,9 @@ import json
 import sys
 
 from lite_sora.diffusion.choices import SAMPLERS
-from lite_sora.evaluation.adherence import measure, report
+from lite_sora.evaluation.adherence import measure
+from lite_sora.evaluation.adherence.questions import unreadable
+from lite_sora.evaluation.adherence.report import report
 from lite_sora.load import load_model, options_of
 from lite_sora.processes import check_device
 
@@ -34,7 +36,9 @@ def main() -> None:
     try:
         model = load_model(options.run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in names})
-        corner = model.config.training.get("toy_corner", "default")
+        if reason := unreadable(model.config):
+            raise ValueError(f"{options.run}: {reason}")
+        corner = model.config.training["toy_corner"]
         result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
     except ValueError as error:
         sys.exit(f"adherence: {error}")
