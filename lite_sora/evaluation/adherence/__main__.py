@@ -6,7 +6,7 @@ import sys
 
 from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.evaluation.adherence import measure, report
-from lite_sora.load import load_model, options_of
+from lite_sora.load import open_model, options_of
 from lite_sora.processes import check_device
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
     try:
-        model = load_model(options.run, check_device(options.device))
+        model = open_model(options.run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in names})
         corner = model.config.training.get("toy_corner", "default")
         result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
