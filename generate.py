@@ -1,6 +1,6 @@
 """Prompts → videos: python generate.py "a red circle moving right" [--flags].
 
-Writes an mp4 and a GIF for each; a PNG where a video is one frame.
+Writes an mp4 and a GIF for each (a PNG where a video is one frame), and made.json, which says how each was made.
 """
 
 import argparse
@@ -10,21 +10,19 @@ import sys
 import warnings
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
 from lite_sora.data.loading import to_frames
+from lite_sora.data.made import save_made
 from lite_sora.data.preview import enlarge
-from lite_sora.data.video import write_gif, write_video
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS
 from lite_sora.diffusion.sde import DIFFUSIONS
-from lite_sora.load import VideoModel, load_model, makes_videos, options_of
+from lite_sora.load import VideoModel, newest_run, open_model, options_of, size_text
 from lite_sora.processes import check_device
-from lite_sora.published.prompts import ClassLabels
+from lite_sora.published.prompts import ClassLabels, PromptError
 from lite_sora.storage.files import make_folder
-from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.unknown import warn_of_unknown_words
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
@@ -33,100 +31,52 @@ SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "t
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="what the video should show")
-    parser.add_argument("--file", type=Path, help="a text file of prompts, one a line")
-    parser.add_argument("--run", help="run folder or hub id (default: the newest run in runs/)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the videos (default: out)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="belongs to a prompt: the same prompt and seed, the same video"
-    )
-    parser.add_argument("--negative", default="", help="what the video should not show")
-    parser.add_argument(
-        "--upsample",
-        metavar="MODEL",
-        help="rewrite the prompts in the style of the training captions: the folder or hub id of a language model, or "
-        "toy, the toy world's rules",
-    )
-    parser.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="let the model of --upsample run Python code that comes with it",
-    )
-    as_trained = "(default: as the run's config.json says)"
-    for flag, kind in {
-        "frames": int,
-        "height": int,
-        "width": int,
-        "fps": float,
-        "steps": int,
-        "guidance": float,
-    }.items():
-        parser.add_argument(f"--{flag}", type=kind, help=as_trained)
-    parser.add_argument("--sampler", choices=list(SAMPLERS), help=as_trained)
-    parser.add_argument("--grid", choices=list(GRIDS), help=f"the times that the sampler stops at {as_trained}")
-    parser.add_argument(
-        "--diffusion", choices=list(DIFFUSIONS), help="how much noise euler-maruyama and heun-sde add and remove"
-    )
-    parser.add_argument(
-        "--guidance-interval",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="guide only at times between these, 0 data, 1 noise (2404.07724)",
-    )
-    parser.add_argument(
-        "--guidance-rescale", type=float, help="0 to 1: against colours that guidance burns (2305.08891)"
-    )
-    parser.add_argument("--temperature", type=float, help="of a prior: 0 for the most likely code, 1 for its odds")
-    parser.add_argument("--top-k", type=int, help="of a prior: draw from the k most likely codes only")
-    parser.add_argument(
-        "--top-p", type=float, help="of a prior: draw from the fewest codes with this probability together (1904.09751)"
-    )
-    parser.add_argument("--batch", type=int, default=8, help="videos at a time")
-    parser.add_argument(
-        "--upscale", type=int, default=256, help="enlarge videos to at least this many pixels; 1 for as they are"
-    )
-    parser.add_argument("--device", help="cuda, mps or cpu (default: the first of them that is there)")
+    flag, as_trained = parser.add_argument, "(default: as the run's config.json says)"
+    flag("prompts", nargs="*", metavar="PROMPT", help="what the video should show")
+    flag("--file", type=Path, help="a text file of prompts, one a line")
+    flag("--run", help="run folder or hub id (default: the newest run in runs/)")
+    flag("--out", type=Path, default=Path("out"), help="folder for the videos (default: out)")
+    flag("--seed", type=int, default=0, help="belongs to a prompt: the same prompt and seed, the same video")
+    flag("--negative", default="", help="what the video should not show")
+    flag("--upsample", metavar="MODEL", help="rewrite prompts in the style of the training captions: toy or a model")
+    flag("--trust-remote-code", action="store_true", help="let the model of --upsample run Python code of its own")
+    flag("--frames", type=int, help=as_trained)
+    flag("--height", type=int, help=as_trained)
+    flag("--width", type=int, help=as_trained)
+    flag("--fps", type=float, help=as_trained)
+    flag("--steps", type=int, help=as_trained)
+    flag("--sampler", choices=list(SAMPLERS), help=as_trained)
+    flag("--grid", choices=list(GRIDS), help=f"the times that the sampler stops at {as_trained}")
+    flag("--diffusion", choices=list(DIFFUSIONS), help="how much noise euler-maruyama and heun-sde add and remove")
+    flag("--guidance", type=float, help=as_trained)
+    interval = "guide only at times between these, 0 data, 1 noise (2404.07724)"
+    flag("--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help=interval)
+    flag("--guidance-rescale", type=float, help="0 to 1: against colours that guidance burns (2305.08891)")
+    flag("--temperature", type=float, help="of a prior: 0 for the most likely code, 1 for its odds")
+    flag("--top-k", type=int, help="of a prior: draw from the k most likely codes only")
+    flag("--top-p", type=float, help="of a prior: draw from the fewest codes of this probability together (1904.09751)")
+    flag("--batch", type=int, default=8, help="videos at a time")
+    flag("--upscale", type=int, default=256, help="enlarge videos to at least this many pixels; 1 for as they are")
+    flag("--device", help="cuda, mps or cpu (default: the first of them that is there)")
     options = parser.parse_args()
     if options.file:
         if not options.file.is_file():
             parser.error(f"--file {options.file}: there is no such file")
-        options.prompts += [
-            line.strip() for line in options.file.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        lines = options.file.read_text(encoding="utf-8").splitlines()
+        options.prompts += [line.strip() for line in lines if line.strip()]
     if not options.prompts:
         parser.error('no prompt; try: python generate.py "a red circle moving right"')
-    for flag in ("frames", "height", "width", "fps", "steps", "batch", "upscale"):
-        value = getattr(options, flag)
+    for name in ("frames", "height", "width", "fps", "steps", "batch", "upscale"):
+        value = getattr(options, name)
         if value is not None and value <= 0:
-            parser.error(f"--{flag} must be above 0, not {value}")
-    for flag in ("guidance", "temperature"):
-        if (value := getattr(options, flag)) is not None and not math.isfinite(value):
-            parser.error(f"--{flag} must be a number, not {value}")
+            parser.error(f"--{name} must be above 0, not {value}")
+    for name in ("guidance", "temperature"):
+        if (value := getattr(options, name)) is not None and not math.isfinite(value):
+            parser.error(f"--{name} must be a number, not {value}")
     low, high = options.guidance_interval or (0, 1)
     if not 0 <= low <= high <= 1 or not 0 <= (options.guidance_rescale or 0) <= 1:
         parser.error("--guidance-interval LOW HIGH and --guidance-rescale lie between 0 and 1, with LOW <= HIGH")
     return options
-
-
-def newest_run() -> Path:
-    """The run in runs/ whose weights are the newest, of those that make videos."""
-    weights = sorted(Path("runs").glob("*/model.safetensors"), key=lambda path: path.stat().st_mtime)
-    runs = [path.parent for path in weights if makes_videos(path.parent)]
-    if not runs:
-        raise CheckpointError("there is no run in runs/ yet; train one with `python train.py`, or name one with --run")
-    return runs[-1]
-
-
-def free_name(prompt: str, seed: int, taken: set[str]) -> str:
-    """A file name that tells the prompt and the seed; prompts that shorten to the same name get a number."""
-    name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
-    name, number = f"{name}-seed{seed}", 2
-    unique = name
-    while unique in taken:
-        unique, number = f"{name}-{number}", number + 1
-    taken.add(unique)
-    return unique
 
 
 def upsampled(options: argparse.Namespace, model: VideoModel) -> list[str]:
@@ -147,31 +97,40 @@ def upsampled(options: argparse.Namespace, model: VideoModel) -> list[str]:
     return captions
 
 
+def warn_of_other_sizes(config, *asked: int | None) -> None:
+    """Warns of a number of frames, height or width that the model was not trained at."""
+    trained, asked = size_text(config), size_text(config, *asked)
+    if asked != trained:
+        warnings.warn(f"trained on {trained}, asked for {asked}: expect repeated or broken objects", stacklevel=2)
+
+
 def main() -> None:
     options = parse()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
         run = options.run or newest_run()
-        model = load_model(run, check_device(options.device))
+        model = open_model(run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
+        warn_of_other_sizes(model.config, options.frames, options.height, options.width)
         captions = upsampled(options, model)
         warn_of_unknown_words(model.text, [*captions, options.negative])
         make_folder(options.out, "--out")
-        taken: set[str] = set()
-        for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
-            prompts = options.prompts[first : first + options.batch]
-            part = captions[first : first + options.batch]
-            videos = model.generate(part, options.negative, [options.seed] * len(part), **sampling)
-            for prompt, frames in zip(prompts, to_frames(videos), strict=True):
-                name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
+        fps = options.fps or model.config.fps
+        settings = {name: getattr(model.config, name, None) for name in SAMPLING} | sampling
+        settings |= {"run": str(run), "seed": options.seed, "negative": options.negative}
+        settings |= {"fps": fps, "upscale": options.upscale}
+        for first in tqdm(range(0, len(captions), options.batch), desc="generating", unit="batch"):
+            part = slice(first, first + options.batch)
+            prompts, told = options.prompts[part], captions[part]
+            videos = model.generate(told, options.negative, [options.seed] * len(told), **sampling)
+            for prompt, caption, frames in zip(prompts, told, to_frames(videos), strict=True):
+                name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
+                how = {"prompt": prompt, "caption": caption} | settings
                 frames = enlarge(frames, options.upscale)
-                if len(frames) == 1:
-                    Image.fromarray(frames[0]).save(options.out / f"{name}.png")
-                    tqdm.write(f"{prompt!r} → {options.out / name}.png")
-                    continue
-                write_video(options.out / f"{name}.mp4", frames, fps)
-                write_gif(options.out / f"{name}.gif", frames, fps)
-                tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
+                written = save_made(options.out, f"{name}-seed{options.seed}", frames, fps, how)
+                tqdm.write(f"{prompt!r} → {written}")
+    except PromptError as error:
+        sys.exit(f"generate.py: {run}: {error}; choose another run with --run")
     except ValueError as error:
         sys.exit(f"generate.py: {error}")
     except KeyboardInterrupt:

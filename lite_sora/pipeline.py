@@ -107,7 +107,7 @@ class TextToVideo(nn.Module):
             negatives = self.denoiser_for([negative] * len(prompts), signals={})
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = normal(seeds, shape).to(self.device)  # drawn on the CPU: a seed means the same on every device
-        return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise))
+        return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise)).clamp(-1, 1)
 
     def latent_shape(
         self, frames: int | None = None, height: int | None = None, width: int | None = None

@@ -64,13 +64,40 @@ def test_generate_options_and_prompts_from_a_file(home):
     )
     run([str(ROOT / "generate.py"), *flags.split(), "--seed", "7", "--upscale", "64", "--out", "more"], home)
     names = sorted(path.name for path in (home / "more").glob("*.mp4"))
-    assert names == [
-        "a-blue-square-moving-up-seed7-2.mp4",
-        "a-blue-square-moving-up-seed7.mp4",
-        "a-red-circle-moving-right-seed7.mp4",
-    ]
+    assert names == ["a-blue-square-moving-up-seed7.mp4", "a-red-circle-moving-right-seed7.mp4"]
     info = probe(home / "more" / names[0])
     assert (info.width, info.height, info.fps) == (128, 64, 4.0) and info.duration == pytest.approx(1.0)
+
+
+def test_generate_never_writes_over_a_video_that_was_made_in_another_way(home):
+    name, out = "a-red-circle-seed0", home / "twice"
+
+    def generate(*flags):
+        run([str(ROOT / "generate.py"), "a red circle", *flags], home)
+        return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".mp4", ".gif")}
+
+    always = ["--out", "twice", "--upscale", "32"]
+    plain = generate(*always)
+    assert sorted(plain) == [f"{name}.gif", f"{name}.mp4"]
+    assert generate(*always, "--guidance", "1.5") == plain  # which is what the run's config.json says
+    short = generate(*always, "--frames", "4", "--guidance-interval", "0", "0.5")
+    assert sorted(short.keys() - plain.keys()) == [f"{name}-2.gif", f"{name}-2.mp4"] and plain.items() <= short.items()
+    assert generate(*always, "--frames", "4", "--guidance-interval", "0", "0.5") == short  # the same command again
+    other = generate(*always, "--sampler", "ddim")
+    assert sorted(other.keys() - short.keys()) == [f"{name}-3.gif", f"{name}-3.mp4"] and short.items() <= other.items()
+    assert generate(*always) == other
+    made = json.loads((out / "made.json").read_text())
+    assert [made[each]["sampler"] for each in (name, f"{name}-2", f"{name}-3")] == ["euler", "euler", "ddim"]
+    assert made[name]["run"] == "runs/toy" and made[name]["steps"] == 12 and made[f"{name}-2"]["frames"] == 4
+
+
+def test_generate_says_first_which_run_it_took_and_warns_of_sizes_it_was_not_trained_at(home):
+    done = run([str(ROOT / "generate.py"), "a red circle", "--steps", "1", "--out", "sizes"], home)
+    assert done.stderr.startswith("runs/toy: a text-to-video model of 8 frames at 32×32 px\n")
+    assert "warning" not in done.stderr
+    flags = ["--steps", "1", "--out", "sizes", "--width", "64"]
+    done = run([str(ROOT / "generate.py"), "a red circle", *flags], home)
+    assert "warning: trained on 8 frames at 32×32 px, asked for 8 frames at 64×32 px: expect repeated" in done.stderr
 
 
 def test_generate_warns_of_a_word_it_never_saw(home):
@@ -84,7 +111,11 @@ def test_generate_warns_of_a_word_it_never_saw(home):
     [
         ([], "no prompt"),
         (["x", "--run", "nowhere"], "nowhere"),
-        (["x", "--frames", "3"], "does not divide"),
+        (
+            ["x", "--frames", "3"],
+            "3 frames, 32×32, does not divide into patches of 2×8×8; choose --frames, ",
+        ),
+        (["x", "--device", "nonsense"], "--device nonsense: this machine has cpu"),
         (["x", "--steps", "0"], "--steps"),
         (["--file", "missing.txt"], "missing.txt"),
         (["a purple ball", "--upsample", "toy"], "'purple', which the toy world's rules do not understand"),
@@ -124,6 +155,7 @@ def test_adherence_from_the_command_line_is_what_python_measures(home):
         ],
         home,
     )
+    assert done.stderr.startswith("runs/toy: a text-to-video model of 8 frames at 32×32 px\n")
     result = json.loads(done.stdout)
     again = measure(TextToVideo.from_pretrained(home / "runs/toy"), clips=4, steps=2)
     assert result["seen"] == again["seen"] and result["held-out"] == again["held-out"]

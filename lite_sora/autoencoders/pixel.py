@@ -23,5 +23,5 @@ class PixelAutoencoder:
         return video
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents (B, 3, T, H, W) → video (B, 3, T, H, W) in [-1, 1]."""
+        """latents (B, 3, T, H, W) → video (B, 3, T, H, W), in about [-1, 1] if they are."""
         return latents

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.losses import psnr, ssim
 from lite_sora.autoencoders.quantizers import perplexity
+from lite_sora.autoencoders.saved import read_config
 from lite_sora.autoencoders.vq import VQAutoencoder
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import batches, to_model_range
@@ -131,6 +132,7 @@ def main() -> None:
 
     try:
         device = check_device(options.device)
+        print(f"{options.run}: an autoencoder of kind {read_config(options.run)['kind']}", file=sys.stderr)
         result = evaluate(options.run, options.data, options.clips, options.allow_outside, device)
     except ValueError as error:
         sys.exit(f"reconstruction: {error}")

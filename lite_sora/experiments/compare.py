@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import training_flops
-from lite_sora.data.clip import ManifestError, read_manifest
+from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
 from lite_sora.denoisers import DENOISERS
@@ -37,14 +37,13 @@ from lite_sora.evaluation.adherence.questions import unreadable
 from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report
 from lite_sora.pipeline import TextToVideo, assemble
-from lite_sora.processes import Processes, default_device, join, leave
-from lite_sora.storage.runs import CheckpointError, read_json, write_json
+from lite_sora.processes import Processes, check_device, join, leave
+from lite_sora.storage.runs import read_json, write_json
 from lite_sora.text.encoder import build_tokenizer
-from lite_sora.text.pretrained import TextError
 from lite_sora.toy.dataset import toy_manifest
 from lite_sora.toy.sentences import corner_of
 from lite_sora.training.denoiser import DenoiserSettings, train
-from lite_sora.training.flags import TrainingError, parse
+from lite_sora.training.flags import parse
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import autocast, choose_precision
@@ -136,7 +135,7 @@ def manifest_of(settings: DenoiserSettings) -> Path:
 
 def step_seconds(model: TextToVideo, settings: DenoiserSettings, words: int, tries: int = 6) -> float:
     """The median time of a forward and backward pass of a batch and an optimiser step, on this machine as it is now."""
-    device = torch.device(settings.device or default_device())
+    device = torch.device(check_device(settings.device))
     precision = choose_precision(Processes(0, 1, device)) if settings.precision == "auto" else settings.precision
     model.to(device)
     optimizers = make_optimizers(model, matrices_on_tokens(model), settings)
@@ -206,7 +205,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         if read_lines(folder / "metrics.jsonl")[-1]["step"] < row["steps"]:
             raise KeyboardInterrupt  # which train took as a wish to end in an orderly way
     if first_process():
-        model = TextToVideo.from_pretrained(folder, settings.device or default_device())
+        model = TextToVideo.from_pretrained(folder, check_device(settings.device))
         result = {"variant": name, "seed": seed}
         result |= evaluate(model, manifest_of(settings), options.clips)
         frames = to_frames(model.generate(list(PROMPTS), seeds=[0, 0], sampler="ddim", times=same_times(model)))
@@ -298,7 +297,7 @@ def main() -> None:
             if reason := unreadable(config):
                 raise CompareError(f"{name}: adherence cannot be measured: {reason}")
         compare(variants, options)
-    except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
+    except UserError as error:
         sys.exit(f"compare: {error}")
     except KeyboardInterrupt:
         sys.exit("compare: stopped; the same command continues from the last checkpoint")

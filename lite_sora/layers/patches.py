@@ -13,8 +13,8 @@ def patchify(video: Tensor, patch: tuple[int, int, int]) -> Tensor:
     pt, ph, pw = patch
     if t % pt or h % ph or w % pw:
         raise ValueError(
-            f"a video of {t} frames, {h}×{w}, does not divide into patches of {pt}×{ph}×{pw}; "
-            "choose --frames, --height and --width that do, or another --patch"
+            f"a video (or its latents) of {t} frames, {h}×{w}, does not divide into patches of {pt}×{ph}×{pw}; "
+            "choose --frames, --height and --width that do"
         )
     video = video.reshape(b, c, t // pt, pt, h // ph, ph, w // pw, pw)
     return video.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(b, -1, c * pt * ph * pw)

@@ -125,7 +125,7 @@ class TextToCodes(nn.Module):
             if guidance != 1:
                 logits = guided(*logits.chunk(2), guidance)
             codes = torch.cat([codes, draw(logits, chance[:, place], **sampling)[:, None]], dim=1)
-        return self.decode(codes.unflatten(1, grid))
+        return self.decode(codes.unflatten(1, grid)).clamp(-1, 1)
 
     # ------------------------------------------------------------ saving and loading
 

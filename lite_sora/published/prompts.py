@@ -4,9 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lite_sora.errors import UserError
 from lite_sora.published.uvit import CONTEXT
 from lite_sora.text.encoder import token_ids
 from lite_sora.text.pretrained import PretrainedText, TextError
+
+
+class PromptError(UserError):
+    """A prompt that a model cannot take; the message says what it can."""
 
 
 class ClassLabels(nn.Module):
@@ -18,7 +23,8 @@ class ClassLabels(nn.Module):
         self.classes, self.null = classes, null
 
     def tokenize(self, prompts: list[str]) -> Tensor:
-        """Labels (B,). Raises ValueError for a prompt that is not a class id."""
+        """Labels (B,). Raises PromptError for a prompt that is not a class id, or ValueError for an empty one where
+        there is no "no class"."""
         return torch.tensor([self._label(prompt.strip()) for prompt in prompts])
 
     def _label(self, prompt: str) -> int:
@@ -27,8 +33,9 @@ class ClassLabels(nn.Module):
             return self.classes - 1
         if prompt.isdecimal() and int(prompt) < known:
             return int(prompt)
-        without = "" if self.null else '; it has no label for "no class", so --guidance must be 1'
-        raise ValueError(f"the prompt {prompt!r} is not a class id; this model knows 0 to {known - 1}{without}")
+        if not prompt:
+            raise ValueError('this model has no label for "no class": --guidance must be 1, and no prompt be empty')
+        raise PromptError(f"the prompt {prompt!r} is not a class id; this model knows 0 to {known - 1}")
 
     def forward(self, labels: Tensor) -> Tensor:
         return labels

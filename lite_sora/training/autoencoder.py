@@ -210,6 +210,11 @@ class AutoencoderStage(Stage):
         result = evaluate(folder, device=str(self.processes.device))
         write_json(folder / "reconstruction.json", result)
         print(report(result))
+        settings = self.settings
+        stage = "prior " if self.codes else ""  # which learns codes; a denoiser learns latents
+        sizes = f" --frames {settings.frames} --height {settings.height} --width {settings.width}"
+        data = f" --data {settings.data}" if settings.data else ""
+        print(f"try: python train.py {stage}--autoencoder {folder}{sizes}{data}")
 
 
 def make_model(settings: AutoencoderSettings) -> Autoencoder:

@@ -10,6 +10,7 @@ from torch import Tensor
 from lite_sora.storage.files import write_whole
 
 TIME_BINS = 4  # the loss is also averaged within quarters of t: [0, 1/4), [1/4, 1/2), ...
+WINDOW = 25  # values that a curve averages
 DETAILS = {  # what a stage other than the denoiser shows next to its loss
     "token_accuracy": "fraction of tokens that are right",
     "psnr": "PSNR of the batch, dB",
@@ -104,24 +105,32 @@ def plot_curves(folder: Path) -> Path:
     lines = read_lines(folder / "metrics.jsonl")
     steps = np.array([line["step"] for line in lines])
     figure, ((total, detail), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
-    values = _column(lines, "loss")
-    total.plot(steps, values, color="0.8", linewidth=0.7)
-    total.plot(steps, _smooth(values), color="C0")
-    total.set(title="loss", yscale="log")
+    for axes, key in ((total, "loss"), (norm, "grad_norm")):
+        values = _column(lines, key)
+        axes.plot(steps, values, color="0.8", linewidth=0.7, label="each step")
+        axes.plot(*_smooth(steps, values), label=f"mean of the last {WINDOW} steps")
+        axes.set(yscale="log")
+    total.set(title="loss")
+    total.legend()
+    norm.set(title="gradient norm, before clipping")
     if lines and "loss_by_time" in lines[0]:
         for k in range(TIME_BINS):
-            values = np.array([line["loss_by_time"][k] if line["loss_by_time"][k] else np.nan for line in lines], float)
-            detail.plot(steps, _smooth(values), label=f"t in [{k / TIME_BINS:g}, {(k + 1) / TIME_BINS:g})")
-        detail.set(title="loss by time (0 = data, 1 = noise)", yscale="log")
+            values = np.array([line["loss_by_time"][k] for line in lines], float)
+            label, seen = f"t from {k / TIME_BINS:g} to {(k + 1) / TIME_BINS:g}", np.isfinite(values)
+            if seen.mean() > 0.5:
+                detail.plot(*_smooth(steps, values), label=label)
+            else:  # too rare for a running mean
+                detail.plot(steps[seen], values[seen], ".", label=f"{label}: {seen.sum()} steps have it")
+        detail.set(title="loss by time t (0 data, 1 noise)", yscale="log")
         detail.legend()
     else:
         key = next((key for key in DETAILS if lines and key in lines[0]), "loss")
-        detail.plot(steps, _smooth(_column(lines, key)))
-        detail.set(title=DETAILS.get(key, key))
+        detail.plot(*_smooth(steps, _column(lines, key)))
+        detail.set(title=f"{DETAILS.get(key, key)}, mean of the last {WINDOW} steps")
     rate.plot(steps, _column(lines, "lr"))
-    rate.set(title="learning rate", xlabel="step")
-    norm.plot(steps, _smooth(_column(lines, "grad_norm")))
-    norm.set(title="gradient norm", xlabel="step", yscale="log")
+    rate.set(title="AdamW's learning rate")
+    for axes in figure.axes:
+        axes.set(xlabel="step")
     path = folder / "curves.png"
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -129,12 +138,12 @@ def plot_curves(folder: Path) -> Path:
 
 
 def _column(lines: list[dict], key: str) -> np.ndarray:
-    return np.array([np.nan if line[key] is None else line[key] for line in lines], float)
+    return np.array([line[key] for line in lines], float)  # None becomes NaN
 
 
-def _smooth(values: np.ndarray, window: int = 25) -> np.ndarray:
-    """A running mean that ignores what is missing."""
+def _smooth(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The steps that have a value, and the mean of the last `WINDOW` values at each."""
     there = np.isfinite(values)
-    sums = np.cumsum(np.where(there, values, 0)), np.cumsum(there)
-    total, count = (s - np.concatenate([np.zeros(window), s[:-window]])[: len(s)] for s in sums)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    sums = np.cumsum(np.concatenate([np.zeros(WINDOW), values[there]]))
+    count = np.minimum(np.arange(there.sum()) + 1, WINDOW)
+    return steps[there], (sums[WINDOW:] - sums[:-WINDOW]) / count

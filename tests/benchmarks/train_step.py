@@ -21,7 +21,7 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import matmul_flops, training_flops
 from lite_sora.denoisers.dit import SIZES
 from lite_sora.pipeline import TextToVideoConfig, assemble
-from lite_sora.processes import default_device
+from lite_sora.processes import check_device
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.training.parallel import autocast
 
@@ -65,7 +65,7 @@ def main() -> None:
     settings = DenoiserSettings()
     batch, patch = options.batch or settings.batch_size, options.patch or settings.patch
     frames, height, width = options.video or (settings.frames, settings.height, settings.width)
-    device, words = torch.device(options.device or default_device()), 8
+    device, words = torch.device(check_device(options.device)), 8
     tokenizer = build_tokenizer(["a red circle moving right"])
     matmul = {"fp32": torch.float32, "bf16": torch.bfloat16}
     size = 8192 if device.type == "cuda" else 1024

@@ -63,7 +63,7 @@ def test_tokens_are_ordered_by_time_then_row_then_column():
 @pytest.mark.parametrize("shape", [(3, 16, 16), (4, 20, 16), (4, 16, 20)])
 def test_patches_that_do_not_divide_are_a_clear_error(shape):
     t, h, w = shape
-    with pytest.raises(ValueError, match=rf"{t} frames, {h}×{w}, .* 2×8×8; choose --frames.* or another --patch"):
+    with pytest.raises(ValueError, match=rf"{t} frames, {h}×{w}, .* 2×8×8; choose --frames, .* that do$"):
         trained()(random(1, 3, *shape), torch.tensor([0.5]), text(1, 3))
 
 

@@ -52,6 +52,7 @@ def test_the_command_prints_what_python_measures(run, toy):
     command = [sys.executable, "-m", "lite_sora.evaluation.reconstruction", "--run", str(run), "--device", "cpu"]
     done = subprocess.run([*command, "--data", str(toy), "--json"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"{run}: an autoencoder of kind vq\n")
     printed, measured = json.loads(done.stdout), evaluate(run, toy)
     assert printed.keys() == measured.keys()
     for name, value in measured.items():  # another process may add up in another order

@@ -208,6 +208,9 @@ def test_bad_input(tmp_path, monkeypatch, capsys):
     }.items():
         with pytest.raises(SystemExit, match=message):
             run(monkeypatch, capsys, *words.split(), "--out", "cmp")
+    monkeypatch.setattr(sys, "argv", ["compare", "--variants", "dit", "--device", "nonsense"])
+    with pytest.raises(SystemExit, match="compare: --device nonsense: this machine has cpu"):
+        compare.main()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ def test_a_seed_belongs_to_its_prompt(model):
         assert not torch.allclose(again, alone, atol=1e-3)  # another seed
 
 
+def test_no_value_lies_outside_of_the_range(model):
+    assert model.generate(["a red circle"]).abs().max() < 0.9
+    model.autoencoder.model.decoder[-1].weight.data.mul_(100)  # a decoder's output is in about [-1, 1] at most
+    assert model.generate(["a red circle"]).abs().max() == 1
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @torch.no_grad()
 def test_generated_codes_are_those_that_computing_all_again_gives(model, temperature):
@@ -45,7 +51,7 @@ def test_generated_codes_are_those_that_computing_all_again_gives(model, tempera
         logits = model.transformer(codes, model.text(ids))[:, place]
         codes.flatten(1)[:, place] = draw(logits, chance[place : place + 1], temperature, top_p=0.9)
     video = model.generate(["a red circle"], seeds=[5], guidance=1.0, temperature=temperature, top_p=0.9)
-    assert torch.equal(video, model.decode(codes))
+    assert torch.equal(video, model.decode(codes).clamp(-1, 1))
     assert len(codes.unique()) > 4 or temperature == 0
 
 

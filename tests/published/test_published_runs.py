@@ -90,9 +90,11 @@ def test_a_pixel_uvit_becomes_a_run_that_generates_its_classes(tmp_path):
     assert made.stdout == f"try: python generate.py 7 --run {run}\n"  # it has ten classes
     drawn = command("generate.py", "3", "7", "--run", run, "--out", tmp_path / "out", "--steps", "2")
     assert drawn.returncode == 0, drawn.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["3-seed0.png", "7-seed0.png"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["3-seed0.png", "7-seed0.png"]
     wrong = command("generate.py", "10", "--run", run, "--out", tmp_path / "out")
-    assert wrong.returncode == 1 and "prompt '10' is not a class id; this model knows 0 to 9" in wrong.stderr
+    why = "the prompt '10' is not a class id; this model knows 0 to 9; choose another run with --run\n"
+    assert wrong.returncode == 1 and wrong.stderr.endswith(f"generate.py: {run}: {why}")
+    assert wrong.stderr.startswith(f"{run}: a published model of one frame at 8×8 px\n")
     wrong = command("generate.py", "3", "--run", run, "--out", tmp_path / "out", "--guidance", "2")
     assert wrong.returncode == 1 and "--guidance must be 1" in wrong.stderr
     with pytest.raises(SystemExit, match="contains a run already; choose another --out"):

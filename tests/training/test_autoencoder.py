@@ -73,6 +73,8 @@ def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
     result = json.loads((folder / "reconstruction.json").read_text())
     assert result == evaluate(folder) and result["held_out"] and result["clips"] == 2
     assert f"PSNR {result['psnr']:.2f} dB" in out and "latents'   mean" in out and "latents' spread" in out
+    sizes = "--frames 7 --height 16 --width 16"
+    assert f"try: python train.py --autoencoder {folder} {sizes} --data {toy}" in out
 
 
 def test_latents_of_training_data_have_mean_0_and_variance_1(toy, tmp_path):

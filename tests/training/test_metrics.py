@@ -2,6 +2,7 @@
 
 import sys
 
+import matplotlib.pyplot as pyplot
 import pytest
 import torch
 from conftest import run_train, tiny_flags
@@ -34,6 +35,23 @@ def test_curves_are_a_picture_even_with_steps_that_were_skipped(tmp_path):
     metrics.close()
     with Image.open(plot_curves(tmp_path)) as picture:
         assert picture.width > 500 and len(set(picture.convert("L").tobytes())) > 10
+
+
+def test_a_rare_time_is_drawn_as_points_and_a_frequent_one_as_a_line_without_gaps(tmp_path, monkeypatch):
+    monkeypatch.setattr("matplotlib.pyplot.close", lambda figure: None)
+    metrics = Metrics(tmp_path, step=0, tensorboard=False)
+    for step in range(1, 101):
+        bins = [2.0 if step % 40 == 0 else None, None if step in range(30, 70) else float(step), None, 1.0]
+        metrics.write({"step": step, "loss": 1.0, "loss_by_time": bins, "grad_norm": 1.0, "lr": 0.1})
+    metrics.close()
+    plot_curves(tmp_path)
+    rare, some, never, always = pyplot.gcf().axes[1].lines
+    assert rare.get_linestyle() == "None" and rare.get_xydata().tolist() == [[40, 2], [80, 2]]
+    assert some.get_xdata().tolist() == [*range(1, 30), *range(70, 101)]  # each the mean of the last 25
+    means = dict(some.get_xydata().tolist())
+    assert means[3] == pytest.approx(2) and means[29] == pytest.approx(17) and means[100] == pytest.approx(88)
+    assert len(never.get_xdata()) == 0 and len(always.get_xdata()) == 100
+    assert all(axes.get_xlabel() == "step" for axes in pyplot.gcf().axes)
 
 
 def test_tensorboard_gets_the_same_numbers(toy, tmp_path):

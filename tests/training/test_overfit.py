@@ -1,5 +1,7 @@
 """--overfit: the same few windows again and again, and a sheet that shows each beside what was made of its caption."""
 
+import re
+
 import numpy as np
 import pytest
 from conftest import run_train, tiny_flags
@@ -11,7 +13,7 @@ from lite_sora.training.flags import parse
 from lite_sora.training.samples import with_originals
 
 
-def test_only_the_first_clips_are_learnt_and_nothing_is_left_to_chance(toy, tmp_path, monkeypatch):
+def test_only_the_first_clips_are_learnt_and_nothing_is_left_to_chance(toy, tmp_path, monkeypatch, capsys):
     seen, loss = [], DenoiserStage.loss
     monkeypatch.setattr(
         DenoiserStage, "loss", lambda stage, model, batch: seen.append(batch) or loss(stage, model, batch)
@@ -25,6 +27,8 @@ def test_only_the_first_clips_are_learnt_and_nothing_is_left_to_chance(toy, tmp_
     with Image.open(folder / "samples" / "000003-ema.png") as picture:
         four_rows = 4 * (64 + 16 + 4) + 4  # of 64 pixels and a label: real and generated, twice
         assert picture.size == (4 * 68 + 4, four_rows)
+    assert re.search(r"step 3: generated beside real, PSNR \d+\.\d dB, \d+\.\d dB\n", capsys.readouterr().out)
+    assert not (folder / "samples" / "real.png").exists()  # they stand beside those that were generated
 
 
 def test_real_clips_stand_above_what_was_made_of_them():

@@ -93,6 +93,7 @@ def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     weights = {"config.json", "model.safetensors"}
     pictures = {f"samples/{s:06d}-{n}.{kind}" for s in (1, 2) for n in ("raw", "ema") for kind in ("png", "gif")}
+    pictures |= {"samples/real.png", "samples/real.gif"}
     own = {"tokenizer.json", "state.pt", "metrics.jsonl", "curves.png", *(f"autoencoder/{name}" for name in weights)}
     assert names == weights | pictures | own
     lines, out = read_lines(folder / "metrics.jsonl"), capsys.readouterr().out

@@ -139,7 +139,7 @@ def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
     names = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
     sheets = {
         f"samples/{step:06d}{kind}" for step in (2, 4) for kind in ("-raw.png", "-ema.png", "-raw.gif", "-ema.gif")
-    }
+    } | {"samples/real.png", "samples/real.gif"}
     assert (
         names
         == {"config.json", "tokenizer.json", "model.safetensors", "state.pt", "metrics.jsonl", "curves.png"} | sheets

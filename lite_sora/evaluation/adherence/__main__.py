@@ -8,7 +8,7 @@ from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.adherence.questions import unreadable
 from lite_sora.evaluation.adherence.report import report
-from lite_sora.load import load_model, options_of
+from lite_sora.load import open_model, options_of
 from lite_sora.processes import check_device
 
 
@@ -34,7 +34,7 @@ def main() -> None:
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
     try:
-        model = load_model(options.run, check_device(options.device))
+        model = open_model(options.run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in names})
         if reason := unreadable(model.config):
             raise ValueError(f"{options.run}: {reason}")
