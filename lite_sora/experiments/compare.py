@@ -7,7 +7,7 @@ Every variant sees the same clips, times' random numbers and noise in the same o
 same `--budget` of seconds (measured beforehand, so that its learning rate ends in time) or as many FLOPs as `--steps`
 of the first variant take. Equal terms: all are sampled with DDIM at the same noise levels, and judged by prompt
 adherence and by the error of their estimate of the clean video (`x0_error.py`). A variant is a denoiser, an
-objective, a published pair of them (`VARIANTS`), or one of these with changes, `name:flag=value,flag=value`, which are
+objective, a published pair of them (`PUBLISHED`), or one of these with changes, `name:flag=value,flag=value`, which are
 any flags of train.py. Started again, a comparison continues where it stopped.
 """
 
@@ -55,10 +55,6 @@ PUBLISHED = {  # a denoiser with the objective of its paper
     "sit-sit": {"denoiser": "sit", "objective": "sit"},  # 2401.08740
 }
 # a denoiser's name means what --denoiser means; "sit" is one, and as an objective "dit:objective=sit"
-VARIANTS = (
-    {name: {"objective": name} for name in PRESETS} | {name: {"denoiser": name} for name in DENOISERS} | PUBLISHED
-)
-
 SAMPLER_STEPS, SAMPLER_SHIFT = 12, 6.0  # noise levels of the default run's sampler
 GUIDANCE = 1.5
 CURVE_CLIPS = 32  # videos of seen, and as many of held-out combinations, at each point of a curve
@@ -69,6 +65,12 @@ class CompareError(UserError):
     """A comparison that cannot be made as asked; the message says why."""
 
 
+def presets() -> dict[str, dict[str, str]]:
+    """What a variant's name stands for: an objective, a denoiser, or a published pair of them."""
+    objectives = {name: {"objective": name} for name in PRESETS}
+    return objectives | {name: {"denoiser": name} for name in DENOISERS} | PUBLISHED
+
+
 def parse_variants(text: str) -> dict[str, list[str]]:
     """ "dit,uvit:objective=v,rope=false" → {name: flags of train.py}. A part without ":" that has a "=" belongs to the
     variant before it."""
@@ -76,9 +78,9 @@ def parse_variants(text: str) -> dict[str, list[str]]:
     for part in re.split(r",(?![^,:]*=[^,:]*(?:,|$))", text):
         name = part.strip()
         preset, _, changes = name.partition(":")
-        if preset not in VARIANTS:
-            raise CompareError(f"--variants: {preset!r} is not one of {', '.join(VARIANTS)}")
-        options = dict(VARIANTS[preset])
+        if preset not in presets():
+            raise CompareError(f"--variants: {preset!r} is not one of {', '.join(presets())}")
+        options = dict(presets()[preset])
         for change in filter(None, changes.split(",")):
             key, equals, value = change.partition("=")
             key = key.strip().replace("-", "_")

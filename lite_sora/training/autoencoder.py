@@ -77,6 +77,7 @@ class AutoencoderSettings(RunSettings):
 
     LEAST: ClassVar[dict[str, int]] = RunSettings.LEAST | {"held_out_clips": 1}
     FREE: ClassVar[set[str]] = RunSettings.FREE | {"held_out_clips"}
+    UNTOLD: ClassVar[set[str]] = RunSettings.UNTOLD | {"kind"}  # it stands first
 
     def __post_init__(self):
         self.frames = FRAMES[self.kind] if self.frames is None else self.frames

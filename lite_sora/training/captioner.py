@@ -75,6 +75,7 @@ class CaptionerSettings(RunSettings):
         "words": 300,
     }
     LEAST["clips"] = 1
+    UNTOLD: ClassVar[set[str]] = RunSettings.UNTOLD | {"judged_clips"}
 
     def check(self) -> None:
         super().check()
@@ -104,7 +105,7 @@ class CaptionerStage(Stage):
             self.model, self.processor = open_folder(Path(settings.resume))
 
     def default_folder(self) -> str:
-        return "runs/captioner"
+        return "runs/captioner" if self.settings.data is None else super().default_folder()
 
     def open_data(self, clips: Clips) -> None:
         training, judged = split_clips(clips.captioned, clips.held_out, self.settings)

@@ -9,25 +9,22 @@ from torch import Tensor, nn
 
 from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
-from lite_sora.evaluation.adherence import measure
-from lite_sora.evaluation.adherence.questions import unreadable
-from lite_sora.evaluation.adherence.report import report
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of, uniform
-from lite_sora.storage.runs import write_json
 from lite_sora.text.cached import cached_texts
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.text.signals import describe, drop
 from lite_sora.training.clips import Clips
+from lite_sora.training.judging import judge_and_suggest
 from lite_sora.training.latents import cached_latents
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics, loss_by_time
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import Parallel
 from lite_sora.training.parts import DenoiserSettings, model_config, open_autoencoder, say_limits
-from lite_sora.training.samples import sample_prompts, save_samples
+from lite_sora.training.samples import save_samples
 
 
 def train(settings: DenoiserSettings, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
@@ -78,6 +75,9 @@ class DenoiserStage(Stage):
             say_limits(model)
         return model
 
+    def step_size(self) -> str:
+        return f" ({self.compute.tokens:,} patches)"
+
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return make_optimizers(self.model, matrices_on_tokens(self.model), self.settings)
 
@@ -112,16 +112,3 @@ def read_captions(batch: Batch, dropout: float) -> list[str]:
     """The captions of a batch, some of them emptied, for classifier-free guidance."""
     dropped = uniform([seed_of(seed, "dropout") for seed in batch.seeds]) < dropout
     return ["" if empty else caption for caption, empty in zip(batch.captions, dropped.tolist(), strict=True)]
-
-
-def judge_and_suggest(stage: Stage, folder: Path, average) -> None:
-    """Measures adherence where the judge can read the videos, or says why it cannot; and says what to try."""
-    settings = stage.settings
-    if reason := settings.adherence_clips and unreadable(average.config):
-        print(f"adherence is not measured: {reason}")
-    elif settings.adherence_clips:
-        result = measure(average, settings.toy_corner, settings.adherence_clips)
-        write_json(folder / "adherence.json", result)
-        print(report(result))
-    prompt = sample_prompts(stage.real.clips)[0] if settings.data else "a red circle moving right"
-    print(f'try: python generate.py "{prompt}" --run {folder}')

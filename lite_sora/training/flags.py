@@ -1,5 +1,6 @@
 """Settings of a training run. Each field is a flag of train.py, and all are saved with the run."""
 
+import re
 from argparse import SUPPRESS, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +85,9 @@ class RunSettings:
         *{"resume", "steps", "device", "workers", "cache_gib", "cache_folder", "checkpoint_every", "sample_every"},
         *{"stop_after", "tensorboard"},
     }
+    UNTOLD: ClassVar[set[str]] = {  # what else the name of a run does not say
+        *{"out", "data", "allow_outside", "accumulate", "precision", "compile"},
+    }
 
     def check(self) -> None:
         """Raises TrainingError for a value that means nothing."""
@@ -93,6 +97,21 @@ class RunSettings:
         for name in ("lr", "muon_lr", "fps"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
                 raise TrainingError(f"{flag_of(name)} must be above 0, not {getattr(self, name)}")
+
+    @property
+    def told(self) -> str:
+        """ "-world-B-patch-2x4x4": what differs from the usual settings, for the name of a run."""
+        known, told = type(self).__dataclass_fields__, []
+        usual = type(self)(**{name: getattr(self, name) for name in ("autoencoder", "kind") if name in known})
+        if "autoencoder" in known:  # on which other defaults depend, as on the kind
+            usual.autoencoder = known["autoencoder"].default
+        for name in (name for name in known if name not in self.UNTOLD | self.FREE):
+            value, common = getattr(self, name), getattr(usual, name)
+            as_the_autoencoder = common is None and name in ("frames", "height", "width", "fps")
+            if value not in (common, None) and not as_the_autoencoder:
+                text = "x".join(map(str, value)) if isinstance(value, list) else value
+                told.append(Path(value).name if isinstance(value, str) else f"{name}-{text}".lower())
+        return re.sub(r"[^\w.-]+", "-", "".join(f"-{part}" for part in told)).replace("_", "-")[:80]
 
     @property
     def data_name(self) -> str:
@@ -119,7 +138,7 @@ def parse(kind: type[Settings], arguments: list[str], description: str) -> Setti
     usage message if a flag is wrong. Raises CheckpointError for a folder that cannot be resumed."""
     from transformers import HfArgumentParser
 
-    parser: ArgumentParser = HfArgumentParser(kind, description=description, formatter_class=Help)
+    parser: ArgumentParser = HfArgumentParser(kind, description=description, formatter_class=Help, allow_abbrev=False)
     settings, unknown = parser.parse_args_into_dataclasses(arguments, return_remaining_strings=True)
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; --help lists all flags")

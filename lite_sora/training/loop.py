@@ -49,6 +49,10 @@ class Stage:
         """The model on the CPU: fresh, or that of the resumed run."""
         raise NotImplementedError
 
+    def step_size(self) -> str:
+        """How much a step is, besides its clips, in the line that a run begins with."""
+        return ""
+
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """Each group knows its "peak_lr"."""
         return make_optimizers(self.model, [], self.settings)
@@ -113,13 +117,19 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
         if step >= settings.steps:
             raise TrainingError(f"{folder} is at step {step} already; pass a larger --steps to continue")
     else:
-        folder = claim_folder(settings.out, stage.default_folder(), processes)
+        folder = claim_folder(settings.out, stage.default_folder() + settings.told, processes)
     parallel = Parallel(model, processes, settings.precision, settings.compile)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
 
     order = TrainingOrder(
         len(stage.dataset), settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
     )
+    if processes.first:
+        weights = sum(weight.numel() for weight in model.parameters())
+        print(
+            f"{stage.name} of {weights:,} parameters in {settings.precision} on {processes.device}: "
+            f"{len(stage.dataset):,} clips, {settings.batch_size} a step{stage.step_size()} → {folder}"
+        )
     bar = tqdm(total=settings.steps, initial=step, desc="training", unit="step", disable=not processes.first)
     clock = time.perf_counter()
     with OrderlyStop() as stop:

@@ -19,8 +19,9 @@ from lite_sora.processes import Processes
 from lite_sora.seeds import seed_of
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.training.clips import Clips
-from lite_sora.training.denoiser import judge_and_suggest, read_captions
+from lite_sora.training.denoiser import read_captions
 from lite_sora.training.flags import RunSettings, TrainingError, flag
+from lite_sora.training.judging import judge_and_suggest
 from lite_sora.training.latents import LatentDataset, cached_latents
 from lite_sora.training.loop import Stage, run
 from lite_sora.training.metrics import Metrics
@@ -102,6 +103,9 @@ class PriorStage(Stage):
         grid = self.autoencoder.latent_shape(settings.frames, settings.height, settings.width)[1:]  # (T', H', W')
         self.codes_a_clip = math.prod(grid)
         return self.model
+
+    def step_size(self) -> str:
+        return f" ({self.settings.batch_size * self.codes_a_clip:,} codes)"
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return make_optimizers(self.model, matrices_on_tokens(self.model), self.settings)

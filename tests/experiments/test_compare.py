@@ -46,7 +46,7 @@ def test_variants_are_names_and_changes_to_them():
 def test_a_denoiser_means_what_it_means_to_train():
     for name, flags in parse_variants(",".join(DENOISERS)).items():
         assert flags == ["--denoiser", name]
-    assert set(compare.VARIANTS) == {*DENOISERS, *PRESETS, "dit-ddpm", "uvit-ddpm", "sit-sit"}
+    assert set(compare.presets()) == {*DENOISERS, *PRESETS, "dit-ddpm", "uvit-ddpm", "sit-sit"}
 
 
 @pytest.mark.parametrize(

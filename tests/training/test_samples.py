@@ -25,7 +25,7 @@ def test_real_clips_of_the_same_prompts_are_drawn_once(toy, tmp_path):
     for row, prompt in enumerate(prompts):
         shown = picture[4 + 84 * row + 16 :][:64, 4:68]  # its first frame
         some = VideoDataset([clip for clip in clips if clip.caption == prompt], toy.parent, 4, 32, 32, 8.0)
-        real = [some[index, 0][0][0].repeat(2, axis=0).repeat(2, axis=1) for index in range(len(some))]
+        real = [some[index, 0].video[0].repeat(2, axis=0).repeat(2, axis=1) for index in range(len(some))]
         assert any((frame == shown).all() for frame in real)
     before = (folder / "samples/real.png").stat().st_mtime_ns
     run_train("--resume", str(folder))
