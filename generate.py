@@ -23,10 +23,11 @@ from lite_sora.load import VideoModel, newest_run, open_model, options_of, size_
 from lite_sora.processes import check_device
 from lite_sora.published.prompts import ClassLabels, PromptError
 from lite_sora.storage.files import make_folder
+from lite_sora.text.signals import parse_signals
 from lite_sora.text.unknown import warn_of_unknown_words
 
 SAMPLING = ("frames", "height", "width", "steps", "sampler", "grid", "diffusion", "guidance")
-SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "top_p")
+SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "top_p", "signals")
 
 
 def parse() -> argparse.Namespace:
@@ -38,6 +39,7 @@ def parse() -> argparse.Namespace:
     flag("--out", type=Path, default=Path("out"), help="folder for the videos (default: out)")
     flag("--seed", type=int, default=0, help="belongs to a prompt: the same prompt and seed, the same video")
     flag("--negative", default="", help="what the video should not show")
+    flag("--signals", nargs="+", metavar="NAME=NUMBER", help="what else the model is conditioned on, such as speed=0.5")
     flag("--upsample", metavar="MODEL", help="rewrite prompts in the style of the training captions: toy or a model")
     flag("--trust-remote-code", action="store_true", help="let the model of --upsample run Python code of its own")
     flag("--frames", type=int, help=as_trained)
@@ -108,6 +110,7 @@ def main() -> None:
     options = parse()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
+        options.signals = parse_signals(options.signals)
         run = options.run or newest_run()
         model = open_model(run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})

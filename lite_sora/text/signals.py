@@ -49,8 +49,8 @@ def check(name: str, value: float, signal: dict) -> None:
         raise SignalError(f"signal {name}: {value:g} is not one of its classes, 0 to {classes - 1}")
 
 
-def parse_signals(words: list[str] | None) -> dict[str, float]:
-    """["speed=0.5"] of a command line → {"speed": 0.5}. Raises SignalError."""
+def parse_signals(words: list[str] | None) -> dict[str, float] | None:
+    """["speed=0.5"] of a command line → {"speed": 0.5}; None where there are none. Raises SignalError."""
     found = {}
     for word in words or []:
         name, _, value = word.partition("=")
@@ -58,7 +58,7 @@ def parse_signals(words: list[str] | None) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise SignalError(f"--signals {word}: write name=number, such as speed=0.5") from None
-    return found
+    return found or None
 
 
 class SignalEncoder(nn.Module):

@@ -127,18 +127,18 @@ def test_codes_are_those_of_the_clips_and_of_windows_of_long_ones(few, vq, tmp_p
     assert len(found) == 20 and found.shards[found.names[0]][:].dtype == torch.int16
     assert found[0, 0].video.dtype == torch.int64 and found[0, 0].video.shape == (4, 4, 4)
     assert len(skipped) == 1 and "nowhere.mp4" in skipped[0] and found.videos.clips == clips
-    video = to_model_range(torch.from_numpy(np.stack([videos[i, 0][0] for i in range(20)])).movedim(-1, 1))
+    video = to_model_range(torch.from_numpy(np.stack([videos[i, 0].video for i in range(20)])).movedim(-1, 1))
     codes = torch.stack([found[index, 0].video for index in range(20)])
     assert torch.equal(codes, codes_of(autoencoder, video).long()) and len(codes.unique()) > 3
     assert all(found[index, 0].caption in clip.all_captions for index, clip in enumerate(clips))
-    assert {found[0, seed][1] for seed in range(30)} == set(clips[0].all_captions)
+    assert {found[0, seed].caption for seed in range(30)} == set(clips[0].all_captions)
 
     videos = VideoDataset(clips, few.parent, 4, 16, 16, 8.0)
     halves, _ = cached_latents(videos, autoencoder, tmp_path / "cache", alone, encode)
     windows = halves.shards[halves.names[0]][:]
     assert windows.shape == (2, 2, 4, 4)
     assert torch.equal(windows, codes_of(autoencoder, video[0].unflatten(1, (2, 4)).movedim(1, 0)))
-    drawn = {halves[0, seed][0].numpy().tobytes() for seed in range(20)}
+    drawn = {halves[0, seed].video.numpy().tobytes() for seed in range(20)}
     assert drawn == {half.long().numpy().tobytes() for half in windows}
 
 

@@ -10,6 +10,7 @@ from lite_sora.evaluation.adherence.questions import unreadable
 from lite_sora.evaluation.adherence.report import report
 from lite_sora.load import open_model, options_of
 from lite_sora.processes import check_device
+from lite_sora.text.signals import parse_signals
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, help="of a prior, as the next two (default: as config.json says)")
     parser.add_argument("--top-k", type=int, help="draw from the k most likely codes only")
     parser.add_argument("--top-p", type=float, help="draw from the fewest codes with this probability together")
+    parser.add_argument("--signals", nargs="+", metavar="NAME=NUMBER", help="what else the model is conditioned on")
     parser.add_argument("--device", help="cuda, mps or cpu")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
@@ -32,8 +34,9 @@ def main() -> None:
     if options.steps is not None and options.steps < 1:
         parser.error(f"--steps must be at least 1, not {options.steps}")
 
-    names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
+    names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p", "signals")
     try:
+        options.signals = parse_signals(options.signals)
         model = open_model(options.run, check_device(options.device))
         sampling = options_of(model, **{name: getattr(options, name) for name in names})
         if reason := unreadable(model.config):
