@@ -12,6 +12,7 @@ import tempfile
 import time
 from multiprocessing.connection import wait
 from pathlib import Path
+from unittest.mock import patch
 
 from conftest import ROOT
 
@@ -34,8 +35,9 @@ class Command:
             environments = [shared | {"RANK": rank, "LOCAL_RANK": rank} for rank in range(ranks)]
         given = [str(word) for word in words], cwd, self.folder.name
         self.processes = [FORKS.Process(target=_run, args=(*given, each)) for each in environments]
-        for process in self.processes:
-            process.start()
+        with patch.dict(os.environ, HF_HUB_OFFLINE="1"):  # huggingface_hub reads it where it is imported: in the parent
+            for process in self.processes:
+                process.start()
 
     @property
     def stdout(self) -> str:
@@ -76,7 +78,7 @@ def run(*words: object, cwd: Path = ROOT, ranks: int = 1, fails: bool = False) -
 
 def _run(words: list[str], cwd: Path, folder: str, environment: dict[str, object]) -> None:
     os.chdir(cwd)
-    os.environ |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"} | {key: str(environment[key]) for key in environment}
+    os.environ |= {"PYTHONPATH": str(ROOT)} | {key: str(environment[key]) for key in environment}
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     if words[0] == "-m":

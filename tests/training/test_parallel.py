@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import commands
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import ROOT, tiny_flags
+from conftest import tiny_flags
 from torch import nn
 
 from lite_sora.data.windows import VideoDataset
@@ -28,17 +27,11 @@ ALONE = Processes(0, 1, torch.device("cpu"))
 
 def test_two_processes_learn_what_one_does(toy, tmp_path):
     flags = [*tiny_flags(toy), "--steps", "4", "--batch-size", "8", "--lr", "1e-3", "--device", "cpu"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script = str(ROOT / "train.py")
-    for name, command in {
-        "one": [sys.executable, script],
-        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script],
-    }.items():
-        more = ["--out", str(tmp_path / name), *(["--accumulate", "2"] if name == "two" else [])]
-        done = subprocess.run(
-            [*command, *flags, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
+    commands.run(commands.TRAIN, *flags, "--out", "one", cwd=tmp_path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(commands.TRAIN), *flags, "--out", "two", "--accumulate", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     one, two = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
