@@ -57,9 +57,12 @@ class Processes:
         return self.rank == 0
 
     @property
-    def on_this_machine(self) -> int:
-        """How many of them run on this machine."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.world > 1 else 1
+    def on_this_machine(self) -> range:
+        """The ranks that run on this machine: torchrun numbers them one after another."""
+        if self.world == 1:
+            return range(1)
+        first = self.rank - int(os.environ["LOCAL_RANK"])
+        return range(first, first + int(os.environ["LOCAL_WORLD_SIZE"]))
 
     def gather(self, values: Tensor) -> Tensor:
         """All processes' values (N,) one after another, (world * N,), in each of them."""

@@ -1,14 +1,13 @@
 """The README's commands, as a newcomer types them: train for a few steps, generate, read back."""
 
 import json
-import os
 import subprocess
 import sys
 
 import av
 import pytest
 from captioning.writer import save_writer
-from conftest import ROOT
+from commands import GENERATE, TRAIN, run
 from PIL import Image
 
 from lite_sora.data.video import probe
@@ -16,22 +15,14 @@ from lite_sora.evaluation.adherence import measure
 from lite_sora.pipeline import TextToVideo
 
 
-def run(command, cwd, fails=False):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder in which `train.py` has run for a few steps, toy world and all."""
     folder = tmp_path_factory.mktemp("home")
     flags = "--steps 6 --batch-size 8 --toy-clips 64 --sample-every 3 --adherence-clips 4 --device cpu"
-    done = run([str(ROOT / "train.py"), *flags.split()], folder)
+    python = [sys.executable, str(TRAIN), *flags.split()]  # a new process, as any user's
+    done = subprocess.run(python, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "runs/toy/model.safetensors" in done.stdout and "prompt adherence" in done.stdout
     assert 'python generate.py "a red circle moving right" --run runs/toy' in done.stdout
     return folder
@@ -45,7 +36,7 @@ def test_training_leaves_the_toy_world_and_a_run(home):
 
 
 def test_generate_writes_an_mp4_and_a_gif_that_open_anywhere(home):
-    done = run([str(ROOT / "generate.py"), "a red circle moving right", "--out", "videos"], home)
+    done = run(GENERATE, "a red circle moving right", "--out", "videos", cwd=home)
     mp4, gif = (home / "videos" / f"a-red-circle-moving-right-seed0.{kind}" for kind in ("mp4", "gif"))
     assert mp4.name in done.stdout
     info = probe(mp4)
@@ -62,7 +53,7 @@ def test_generate_options_and_prompts_from_a_file(home):
     flags = (
         "--file prompts.txt --frames 4 --height 16 --width 32 --fps 4 --steps 2 --sampler heun --guidance 1 --batch 2"
     )
-    run([str(ROOT / "generate.py"), *flags.split(), "--seed", "7", "--upscale", "64", "--out", "more"], home)
+    run(GENERATE, *flags.split(), "--seed", "7", "--upscale", "64", "--out", "more", cwd=home)
     names = sorted(path.name for path in (home / "more").glob("*.mp4"))
     assert names == ["a-blue-square-moving-up-seed7.mp4", "a-red-circle-moving-right-seed7.mp4"]
     info = probe(home / "more" / names[0])
@@ -73,7 +64,7 @@ def test_generate_never_writes_over_a_video_that_was_made_in_another_way(home):
     name, out = "a-red-circle-seed0", home / "twice"
 
     def generate(*flags):
-        run([str(ROOT / "generate.py"), "a red circle", *flags], home)
+        run(GENERATE, "a red circle", *flags, cwd=home)
         return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".mp4", ".gif")}
 
     always = ["--out", "twice", "--upscale", "32"]
@@ -92,18 +83,18 @@ def test_generate_never_writes_over_a_video_that_was_made_in_another_way(home):
 
 
 def test_generate_says_first_which_run_it_took_and_warns_of_sizes_it_was_not_trained_at(home):
-    done = run([str(ROOT / "generate.py"), "a red circle", "--steps", "1", "--out", "sizes"], home)
+    done = run(GENERATE, "a red circle", "--steps", "1", "--out", "sizes", cwd=home)
     assert done.stderr.startswith("runs/toy: a text-to-video model of 8 frames at 32×32 px\n")
     assert "warning" not in done.stderr
     flags = ["--steps", "1", "--out", "sizes", "--width", "64"]
-    done = run([str(ROOT / "generate.py"), "a red circle", *flags], home)
+    done = run(GENERATE, "a red circle", *flags, cwd=home)
     assert "warning: trained on 8 frames at 32×32 px, asked for 8 frames at 64×32 px: expect repeated" in done.stderr
 
 
 def test_generate_warns_of_a_word_it_never_saw(home):
-    done = run([str(ROOT / "generate.py"), "a purple circle moving right", "--steps", "1"], home)
+    done = run(GENERATE, "a purple circle moving right", "--steps", "1", cwd=home)
     assert "never saw the word 'purple'" in done.stderr
-    assert "never saw" not in run([str(ROOT / "generate.py"), "a red circle", "--steps", "1"], home).stderr
+    assert "never saw" not in run(GENERATE, "a red circle", "--steps", "1", cwd=home).stderr
 
 
 @pytest.mark.parametrize(
@@ -123,38 +114,21 @@ def test_generate_warns_of_a_word_it_never_saw(home):
     ],
 )
 def test_generate_says_what_is_wrong(home, flags, message):
-    assert message in run([str(ROOT / "generate.py"), *flags], home, fails=True).stderr
+    assert message in run(GENERATE, *flags, cwd=home, fails=True).stderr
 
 
 def test_train_says_what_is_wrong(home):
-    assert "no stage 'dance'" in run([str(ROOT / "train.py"), "dance"], home, fails=True).stderr
-    assert "nowhere.jsonl" in run([str(ROOT / "train.py"), "--data", "nowhere.jsonl"], home, fails=True).stderr
-    assert (
-        "data/toy-64-clips/manifest.jsonl"
-        in run([str(ROOT / "train.py"), "--data", "data/toy-64-clips"], home, fails=True).stderr
-    )
-    slip = run([str(ROOT / "train.py"), "--autoencoder", "runs/nothing"], home, fails=True).stderr
+    assert "no stage 'dance'" in run(TRAIN, "dance", cwd=home, fails=True).stderr
+    assert "nowhere.jsonl" in run(TRAIN, "--data", "nowhere.jsonl", cwd=home, fails=True).stderr
+    assert "data/toy-64-clips/manifest.jsonl" in run(TRAIN, "--data", "data/toy-64-clips", cwd=home, fails=True).stderr
+    slip = run(TRAIN, "--autoencoder", "runs/nothing", cwd=home, fails=True).stderr
     assert "runs/nothing: there is no such folder in runs" in slip and "diffusers" not in slip
-    assert "nothing to resume" in run([str(ROOT / "train.py"), "--resume", "nowhere"], home, fails=True).stderr
+    assert "nothing to resume" in run(TRAIN, "--resume", "nowhere", cwd=home, fails=True).stderr
 
 
 def test_adherence_from_the_command_line_is_what_python_measures(home):
-    done = run(
-        [
-            "-m",
-            "lite_sora.evaluation.adherence",
-            "--run",
-            "runs/toy",
-            "--clips",
-            "4",
-            "--steps",
-            "2",
-            "--json",
-            "--device",
-            "cpu",
-        ],
-        home,
-    )
+    words = "-m lite_sora.evaluation.adherence --run runs/toy --clips 4 --steps 2 --json --device cpu"
+    done = run(*words.split(), cwd=home)
     assert done.stderr.startswith("runs/toy: a text-to-video model of 8 frames at 32×32 px\n")
     result = json.loads(done.stdout)
     again = measure(TextToVideo.from_pretrained(home / "runs/toy"), clips=4, steps=2)
@@ -164,19 +138,19 @@ def test_adherence_from_the_command_line_is_what_python_measures(home):
 def test_a_second_run_takes_another_name_and_the_world_that_is_there(home):
     before = (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns
     flags = "--steps 1 --batch-size 8 --toy-clips 64 --sample-every 0 --adherence-clips 0 --device cpu"
-    done = run([str(ROOT / "train.py"), *flags.split()], home)
+    done = run(TRAIN, *flags.split(), cwd=home)
     assert "runs/toy-2/" in done.stdout and "writing toy clips" not in done.stderr
     assert (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns == before
 
 
 def test_generate_upsamples_by_the_toy_worlds_rules(home):
     flags = ["--seed", "3", "--steps", "1", "--out", "upsampled"]
-    command = [str(ROOT / "generate.py"), "red ball going right", "something green", *flags, "--upsample", "toy"]
-    done = run(command, home)
+    command = [GENERATE, "red ball going right", "something green", *flags, "--upsample", "toy"]
+    done = run(*command, cwd=home)
     assert "'red ball going right' upsampled: 'a red circle moving right'" in done.stdout
     assert "'something green' upsampled: 'a green " in done.stdout and "never saw" not in done.stderr
     assert (home / "upsampled/something-green-seed3.mp4").is_file()  # named as the user named it
-    run([str(ROOT / "generate.py"), "a red circle moving right", *flags], home)
+    run(GENERATE, "a red circle moving right", *flags, cwd=home)
     names = ("red-ball-going-right", "a-red-circle-moving-right")
     told, same = (home / f"upsampled/{name}-seed3.gif" for name in names)
     assert told.read_bytes() == same.read_bytes()
@@ -185,6 +159,6 @@ def test_generate_upsamples_by_the_toy_worlds_rules(home):
 def test_generate_upsamples_with_a_language_model(home):
     save_writer(home / "writer")
     flags = ["--upsample", "writer", "--steps", "1", "--out", "written"]
-    done = run([str(ROOT / "generate.py"), "a dog", *flags], home)
+    done = run(GENERATE, "a dog", *flags, cwd=home)
     assert "'a dog' upsampled: '" in done.stdout and "'a dog' upsampled: 'a dog'" not in done.stdout
     assert (home / "written/a-dog-seed0.mp4").is_file()

@@ -1,8 +1,10 @@
 """Clips → windows of frames of one length, size and rate. Decoded clips stay in memory while they fit."""
 
+import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 
 import numpy as np
@@ -12,6 +14,7 @@ from tqdm import tqdm
 from lite_sora.data.clip import Clip
 from lite_sora.data.loading import Sample
 from lite_sora.data.video import ClipError, probe, read_frames
+from lite_sora.processes import Processes
 
 
 class VideoDataset(Dataset):
@@ -96,13 +99,17 @@ class VideoDataset(Dataset):
         times = [(clip.start or 0) + (first + i) / self.fps for i in range(count)]
         return read_frames(self.path(index), times, self.height, self.width, clip.stats.get("crop"))
 
-    def preload(self, most_bytes: int, show: bool = True) -> list[str]:
-        """Decodes clips into memory up to `most_bytes`, and forgets the broken ones: returns which, and why.
+    def preload(self, most_bytes: int, show: bool = True, processes: Processes | None = None) -> list[str]:
+        """Decodes clips into memory up to `most_bytes`, and forgets the broken ones: returns which, and why. The
+        processes of a machine decode a part of the clips each, and share it.
 
         Where not all fit, the broken ones stay: which of them were met depends on the threads, and the order of
         training may not. `__getitem__` puts other clips in their place."""
+        here = processes.on_this_machine if processes else range(1)
+        own = processes.rank - here.start if processes else 0
+        part = range(own, len(self), len(here))
         broken: dict[int, str] = {}
-        left, all_fit, lock = most_bytes, True, Lock()
+        left, all_fit, lock = most_bytes // len(here), True, Lock()
 
         def load(index: int):
             nonlocal left, all_fit
@@ -118,13 +125,36 @@ class VideoDataset(Dataset):
                 broken[index] = str(error)
 
         with ThreadPoolExecutor(4) as pool:  # decoding releases Python's lock
-            done = tqdm(pool.map(load, range(len(self))), "decoding", len(self), unit="clip", disable=not show)
-            self.cache = {index: frames for index, frames in enumerate(done) if frames is not None}
+            done = tqdm(pool.map(load, part), "decoding", len(part), unit="clip", disable=not show)
+            self.cache = {index: frames for index, frames in zip(part, done, strict=True) if frames is not None}
+        if len(here) > 1:
+            all_fit = self._share(broken, all_fit, processes)
         if all_fit:
             kept = [index for index in range(len(self)) if index not in broken]
             self.cache = {new: self.cache[old] for new, old in enumerate(kept)}
             self.clips = [self.clips[index] for index in kept]
         return [broken[index] for index in sorted(broken)]
+
+    def _share(self, broken: dict[int, str], all_fit: bool, processes: Processes) -> bool:
+        """Lets each process of this machine see what all of them decoded: each writes its clips to a file, and all map
+        all files into memory. Adds to `broken` what is broken elsewhere; returns whether the clips of all fit."""
+        lengths = {index: len(frames) for index, frames in self.cache.items()}
+        with NamedTemporaryFile(prefix="lite-sora-clips-") as file:  # mapped memory stays when its file is removed
+            for index in lengths:
+                file.write(self.cache.pop(index).tobytes())
+            file.flush()
+            own = json.dumps([file.name, list(lengths.items()), list(broken.items()), all_fit])
+            told = processes.gather_texts([own])
+            for rank in processes.on_this_machine:
+                name, lengths, theirs, fits = json.loads(told[rank])
+                broken.update(theirs)
+                all_fit = all_fit and fits
+                if lengths:
+                    frames = np.memmap(name, np.uint8, "c").reshape(-1, self.height, self.width, 3)
+                    indices, counts = zip(*lengths, strict=True)
+                    self.cache.update(zip(indices, np.split(frames, np.cumsum(counts)[:-1]), strict=True))
+            processes.wait()
+        return all_fit
 
     def signals_of(self, index: int) -> dict[str, float]:
         return {name: self.clips[index].signal(name) for name in self.signals}

@@ -46,6 +46,5 @@ class Clips:
         return VideoDataset(clips, self.manifest.parent, *size, **options)
 
     def preload(self, videos: VideoDataset) -> list[str]:
-        """Decodes clips into memory, of which each process of a machine has its part; why some are broken."""
-        most = int(self.settings.cache_gib * 2**30) // self.processes.on_this_machine
-        return videos.preload(most, self.processes.first)
+        """Decodes clips into memory that the processes of a machine share; why some are broken."""
+        return videos.preload(int(self.settings.cache_gib * 2**30), self.processes.first, self.processes)

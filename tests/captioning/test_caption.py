@@ -1,16 +1,13 @@
 """A manifest in, a captioned one out: what is kept, what is skipped, killed, resumed, and on two ranks."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from captioning.stand_in import Captioner, Writer
-from conftest import ROOT
 from PIL import Image
 
 from lite_sora.captioning.answers import Answer
@@ -21,6 +18,7 @@ from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
 from lite_sora.data.video import write_video
 from lite_sora.storage.hub import ModelError
 
+PROGRAM = Path(__file__).with_name("stand_in.py")
 SHADES = {"dark": 40, "grey": 120, "light": 200}  # 1 s of 48×32 pixels each
 
 
@@ -154,15 +152,11 @@ def test_only_a_file_that_changed_is_looked_at_again(manifest):
     assert clips["missing"].caption.endswith("as bright as 20 then 20.")
 
 
-def program(*arguments) -> list[str]:
-    return [str(Path(__file__).with_name("stand_in.py")), *map(str, arguments)]
-
-
 def test_a_run_that_is_killed_goes_on(manifest):
     """It dies with its second batch; what was said of the first is there."""
     _, expected = run(manifest, Captioner(), name="expected")
-    out, environment = manifest.with_name("out.jsonl"), os.environ | {"PYTHONPATH": str(ROOT)}
-    died = subprocess.run([sys.executable, *program(manifest, out, 2)], capture_output=True, env=environment)
+    out = manifest.with_name("out.jsonl")
+    died = commands.run(PROGRAM, manifest, out, 2, fails=True)
     assert died.returncode == -9 and not out.exists()
     lines = manifest.parent / "out-captions/rank-0.jsonl"
     with lines.open("ab") as file:
@@ -174,10 +168,8 @@ def test_a_run_that_is_killed_goes_on(manifest):
 
 def test_two_ranks_share_the_clips(manifest):
     _, expected = run(manifest, Captioner(), name="expected")
-    out, environment = manifest.with_name("out.jsonl"), os.environ | {"PYTHONPATH": str(ROOT)}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, *program(manifest, out)], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    out = manifest.with_name("out.jsonl")
+    done = commands.run(PROGRAM, manifest, out, ranks=2)
     assert {clip.id: clip for clip in read_manifest(out)} == expected
     assert sorted(done.stdout.split("\n")[:2]) == ["described 2 outcome 4", "described 2 outcome None"]
     shares = [

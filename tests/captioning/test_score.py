@@ -1,13 +1,12 @@
 """Captions are measured: length, repetition, diversity, fit to the frames, and facts of the toy world."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 
+import commands
 import numpy as np
 import pytest
-from conftest import ROOT
 from curation.test_similarity import clip as tiny_clip  # noqa: F401
 from PIL import Image
 
@@ -155,10 +154,8 @@ def call(monkeypatch, *arguments) -> None:
 
 def test_the_command_prints_writes_and_draws(toy, tmp_path):
     (tmp_path / "m.jsonl").write_text(toy.read_text() + "no row\n")
-    command = ["-m", "lite_sora.captioning.score", "m.jsonl", "--toy", "--out", "s.json", "--picture", "s.png"]
-    done = subprocess.run([sys.executable, *command], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    text = done.stdout.decode()
+    words = ["-m", "lite_sora.captioning.score", "m.jsonl", "--toy", "--out", "s.json", "--picture", "s.png"]
+    text = commands.run(*words, cwd=tmp_path).stdout
     assert "256 captions of 64 clips" in text and "all right in 100.0% of 256 captions" in text
     assert "problems: 1\nm.jsonl, line 65: not JSON" in text
     found = json.loads((tmp_path / "s.json").read_text())

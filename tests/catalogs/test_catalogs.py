@@ -1,13 +1,12 @@
 """Catalogs: small files of the exact published shapes become the clips that they describe, and the rest is reported."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from lite_sora.catalogs import __main__ as command
 from lite_sora.catalogs.captions import ABOUT_ALL
@@ -462,14 +461,7 @@ def test_videos_outside_are_written_relatively_and_announced(catalog, tmp_path, 
     (tmp_path / "work").mkdir()
     (tmp_path / "a.jsonl").write_text(INTERNVID)
     flags = ["internvid", "--annotations", "a.jsonl", "--videos", videos, "--out", "work/manifest.jsonl"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lite_sora.catalogs", *map(str, flags)],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = commands.run("-m", "lite_sora.catalogs", *flags, cwd=tmp_path)
     assert "1 clips" in done.stdout and "--allow-outside" in done.stdout
     assert "a.jsonl, line 3: {broken" in done.stdout  # a rejected row in full
     (clip,) = read_manifest(tmp_path / "work/manifest.jsonl", allow_outside=True)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from films import NAMES, write_films
 from PIL import Image
@@ -281,16 +282,16 @@ def test_where_the_output_may_be(manifest, tmp_path):
     assert not manifest.with_name("out.jsonl").exists()
 
 
-def command(manifest: Path, *before: str, recipe: str = "out.yaml", workers: int = 1) -> list[str]:
+def command(manifest: Path, recipe: str = "out.yaml", workers: int = 1) -> list[str]:
     manifest.with_name("out.yaml").write_text(RECIPE)
     path = str(manifest.with_name(recipe)) if recipe.endswith(".yaml") else recipe
     flags = ["--manifest", str(manifest), "--out", str(manifest.with_name("out.jsonl")), "--workers", str(workers)]
-    return [sys.executable, *before, "-m", "lite_sora.curation", path, *flags]
+    return ["-m", "lite_sora.curation", path, *flags]
 
 
 def test_the_command_names_what_is_wrong(manifest):
     def stopped(command: list[str]) -> str:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = commands.run(*command, fails=True)
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
         return done.stderr
 
@@ -311,7 +312,7 @@ def test_a_run_that_is_killed_goes_on_and_leaves_no_process_behind(manifest):
     stats = manifest.with_name("in-stats") / "rank-0.jsonl"
     stats.unlink()
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    process = subprocess.Popen(command(manifest), **options)
+    process = subprocess.Popen([sys.executable, *command(manifest)], **options)
     while not (stats.exists() and stats.read_bytes().count(b"\n") > 1):
         assert process.poll() is None
         time.sleep(0.01)
@@ -322,8 +323,7 @@ def test_a_run_that_is_killed_goes_on_and_leaves_no_process_behind(manifest):
         assert time.time() < deadline
         time.sleep(0.05)
     before = stats.read_bytes()
-    done = subprocess.run(command(manifest), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = commands.run(*command(manifest))
     assert stats.read_bytes().startswith(before)
     lines = [json.loads(line) for line in stats.read_bytes().splitlines()]
     keys = [(line["id"], key) for line in lines for key in line["values"]]
@@ -347,9 +347,7 @@ def test_ranks_share_the_work(manifest):
     _, expected = run(manifest, name="expected")
     for path in manifest.with_name("in-stats").iterdir():
         path.unlink()
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    done = subprocess.run(command(manifest, *torchrun, sys.executable), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    commands.run(*command(manifest), ranks=2)
     assert list(read_manifest(manifest.with_name("out.jsonl"))) == expected
     shares = [
         {json.loads(line)["id"].split("-")[0] for line in path.read_bytes().splitlines()}

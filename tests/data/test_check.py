@@ -1,10 +1,8 @@
 """Checking a manifest: every kind of mistake is found, with its line, and nothing is found where nothing is wrong."""
 
 import json
-import os
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 from PIL import Image
@@ -117,8 +115,7 @@ def test_the_picture_shows_what_there_is(folder):
 
 def test_the_command(folder):
     def run(*arguments):
-        command = [sys.executable, "-m", "lite_sora.data.check", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.getcwd()})
+        return commands.Command("-m", "lite_sora.data.check", *arguments).wait()
 
     checked(folder, GOOD)
     done = run(folder / "clips.jsonl")

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
 import sys
 
+import commands
 import pytest
 import torch
-from conftest import ROOT, tiny_flags
+from conftest import tiny_flags
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.denoisers import DENOISERS
@@ -239,10 +238,6 @@ def test_step_seconds_times_a_real_step(toy):
 
 def test_two_processes_compare(tmp_path):
     """One variant after the other in the same processes; the first judges, and both take the same decisions."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = "-m lite_sora.experiments.compare --variants sit,uvit --seeds 1 --steps 16 --points 1 --clips 1 --out cmp"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*torchrun, *words.split(), *TINY]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    done = commands.run(*words.split(), *TINY, cwd=tmp_path, ranks=2)
     assert done.stdout.count("| sit |") == 1 and done.stdout.count("| uvit |") == 1  # said once

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import originals
 import pytest
 import torch
 import transformers
+from commands import Command
 from conftest import ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -28,10 +28,6 @@ from lite_sora.text.pretrained import TextError
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def command(*words: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def published(*words: object) -> None:
@@ -85,17 +81,17 @@ def clip(tmp_path_factory) -> str:
 
 def test_a_pixel_uvit_becomes_a_run_that_generates_its_classes(tmp_path):
     checkpoint, run = saved(tmp_path / "uvit.pth", originals.uvit_shapes(width=512, half=1)), tmp_path / "run"
-    made = command("-m", "lite_sora.published", "uvit", checkpoint, "--out", run)
+    made = Command("-m", "lite_sora.published", "uvit", checkpoint, "--out", run).wait()
     assert made.returncode == 0 and made.stderr == ""
     assert made.stdout == f"try: python generate.py 7 --run {run}\n"  # it has ten classes
-    drawn = command("generate.py", "3", "7", "--run", run, "--out", tmp_path / "out", "--steps", "2")
+    drawn = Command("generate.py", "3", "7", "--run", run, "--out", tmp_path / "out", "--steps", "2").wait()
     assert drawn.returncode == 0, drawn.stderr
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["3-seed0.png", "7-seed0.png"]
-    wrong = command("generate.py", "10", "--run", run, "--out", tmp_path / "out")
+    wrong = Command("generate.py", "10", "--run", run, "--out", tmp_path / "out").wait()
     why = "the prompt '10' is not a class id; this model knows 0 to 9; choose another run with --run\n"
     assert wrong.returncode == 1 and wrong.stderr.endswith(f"generate.py: {run}: {why}")
     assert wrong.stderr.startswith(f"{run}: a published model of one frame at 8×8 px\n")
-    wrong = command("generate.py", "3", "--run", run, "--out", tmp_path / "out", "--guidance", "2")
+    wrong = Command("generate.py", "3", "--run", run, "--out", tmp_path / "out", "--guidance", "2").wait()
     assert wrong.returncode == 1 and "--guidance must be 1" in wrong.stderr
     with pytest.raises(SystemExit, match="contains a run already; choose another --out"):
         published("uvit", checkpoint, "--out", run)

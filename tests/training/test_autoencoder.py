@@ -1,15 +1,13 @@
 """Training an autoencoder: exact resuming, orderly stops, what a run folder holds, and what is refused."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
+import commands
 import pytest
 import torch
-from conftest import ROOT
-from test_training import start_process, wait_for_step
+from commands import TRAIN, Command
+from test_training import wait_for_step
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.quantizers import EMACodebook
@@ -109,12 +107,12 @@ def test_clips_need_no_captions(toy, tmp_path):
 
 def test_ctrl_c_saves_and_says_so(toy, tmp_path):
     flags = ["autoencoder", *tiny_flags(toy), "--steps", "5000", "--out", "run"]
-    process = start_process(*flags, cwd=tmp_path)
+    process = Command(TRAIN, *flags, cwd=tmp_path)
     wait_for_step(tmp_path / "run", 2, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "python train.py autoencoder --resume run" in out
+    process.signal(signal.SIGINT)
+    process.wait(60)
+    assert process.returncode == 0, process.stderr
+    assert "python train.py autoencoder --resume run" in process.stdout
     assert load_state(tmp_path / "run")["step"] == read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     load_autoencoder(tmp_path / "run")
 
@@ -125,11 +123,7 @@ def test_two_processes_learn_what_one_does(kind, toy, tmp_path):
     flags = tiny_flags(toy, f"{KL if kind == 'kl' else VQ} --gan-weight 0.5 --gan-start 2 --lr 1e-3 --muon-lr 1e-3")
     flags += ["--steps", "4"]
     one = run(*flags, "--out", str(tmp_path / "one"))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
-    command = [sys.executable, *launch, "autoencoder", *flags, "--out", str(tmp_path / "two")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    commands.run(TRAIN, "autoencoder", *flags, "--out", "two", cwd=tmp_path, ranks=2)
     one, two = (read_lines(folder / "metrics.jsonl") for folder in (one, tmp_path / "two"))
     assert len(one) == len(two) == 4
     for a, b in zip(one[:2], two[:2], strict=True):

@@ -4,13 +4,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
 from test_autoencoder import same_everywhere
 
@@ -212,11 +211,7 @@ def test_a_loss_that_is_not_finite_skips_the_step_and_ten_end_the_run(toy, tmp_p
 def test_two_processes_learn_what_one_does(toy, tmp_path):
     flags = [*tiny_flags(toy), "--steps", "3", "--lr", "1e-3", "--muon-lr", "1e-3"]
     one = run(*flags, "--out", str(tmp_path / "one"))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
-    command = [sys.executable, *launch, "captioner", *flags, "--out", str(tmp_path / "two")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    commands.run(commands.TRAIN, "captioner", *flags, "--out", "two", cwd=tmp_path, ranks=2)
     one, two = (read_lines(folder / "metrics.jsonl") for folder in (one, tmp_path / "two"))
     assert len(one) == len(two) == 3
     for a, b in zip(one, two, strict=True):

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -199,10 +198,7 @@ def test_learning_a_clip_by_heart_shows_it_beside_what_was_made(world, autoencod
 def test_two_processes_share_the_encoding(world, autoencoder, tmp_path):
     run_train(*flags(world, autoencoder, "--steps", "2", "--out", str(tmp_path / "one")))
     shutil.rmtree(world.parent / "cache")
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
-    command = [sys.executable, *launch, *flags(world, autoencoder, "--steps", "2", "--out", str(tmp_path / "two"))]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    commands.run(commands.TRAIN, *flags(world, autoencoder, "--steps", "2", "--out", tmp_path / "two"), ranks=2)
     assert len(Shards(world.parent / "cache").files) == 60  # the clips for training, 30 by each
     assert len(list((world.parent / "cache").iterdir())) == 2
     one, two = (TextToVideo.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))

@@ -1,16 +1,21 @@
 """Two processes learn what one does."""
 
-import os
+import hashlib
+import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import commands
+import pytest
 import torch
 import torch.distributed as dist
-from conftest import ROOT, tiny_flags
+from conftest import tiny_flags
 from torch import nn
 
 from lite_sora.data.windows import VideoDataset
-from lite_sora.processes import Processes, join
+from lite_sora.processes import Processes, join, leave
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.training.clips import Clips
 from lite_sora.training.denoiser import DenoiserSettings
@@ -22,17 +27,11 @@ ALONE = Processes(0, 1, torch.device("cpu"))
 
 def test_two_processes_learn_what_one_does(toy, tmp_path):
     flags = [*tiny_flags(toy), "--steps", "4", "--batch-size", "8", "--lr", "1e-3", "--device", "cpu"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script = str(ROOT / "train.py")
-    for name, command in {
-        "one": [sys.executable, script],
-        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script],
-    }.items():
-        more = ["--out", str(tmp_path / name), *(["--accumulate", "2"] if name == "two" else [])]
-        done = subprocess.run(
-            [*command, *flags, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
+    commands.run(commands.TRAIN, *flags, "--out", "one", cwd=tmp_path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(commands.TRAIN), *flags, "--out", "two", "--accumulate", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     one, two = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
@@ -65,15 +64,73 @@ def test_processes_wait_for_one_that_samples_for_longer_than_ten_minutes(monkeyp
     assert asked["gloo"].total_seconds() > 24 * 3600
 
 
+class First(Processes):
+    """The first of processes whose others have nothing to tell."""
+
+    def gather_texts(self, texts):
+        return texts * self.world
+
+    def wait(self):
+        pass
+
+
+def preloaded(manifest: Path, processes: Processes, **settings) -> tuple[VideoDataset, list[str]]:
+    """The clips of a manifest, and which are broken."""
+    clips = Clips(DenoiserSettings(data=str(manifest), allow_outside=True, **settings), processes)
+    videos = clips.videos(clips.training)
+    return videos, clips.preload(videos)
+
+
 def test_memory_for_clips_is_shared_by_the_processes_of_a_machine(toy, monkeypatch):
-    given = []
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    monkeypatch.setattr(VideoDataset, "preload", lambda videos, most, show: given.append(most) or [])
-    settings = DenoiserSettings(data=str(toy), cache_gib=2.0)
-    for world in (1, 4):
-        clips = Clips(settings, Processes(0, world, torch.device("cpu")))
-        clips.preload(clips.videos(clips.training))
-    assert given == [2**31, 2**29]
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    size = 8 * 32 * 32 * 3 / 2**30  # of a clip, in GiB
+    for kind, world, most in ((Processes, 1, 12), (First, 4, 3)):
+        videos, _ = preloaded(toy, kind(0, world, torch.device("cpu")), cache_gib=12.5 * size)
+        assert most - 3 <= len(videos.cache) <= most  # up to three that would have fitted wait for one that does not
+
+
+def test_a_file_of_clips_is_gone_after_ctrl_c(toy, tmp_path, monkeypatch):
+    class Stopped(First):
+        def gather_texts(self, texts):
+            assert len(list(tmp_path.iterdir())) == 1
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(KeyboardInterrupt):
+        preloaded(toy, Stopped(0, 2, torch.device("cpu")))
+    assert not list(tmp_path.iterdir())
+
+
+def decode(manifest: Path) -> tuple[Processes, dict]:
+    """What one process decodes itself, what it then has, and which clips are broken."""
+    decoded, read, processes = [], VideoDataset._read, join("cpu")
+    VideoDataset._read = lambda videos, index, *window: decoded.append(index) or read(videos, index, *window)
+    videos, broken = preloaded(manifest, processes)
+    alone = len(decoded)
+    items = [videos[index, index] for index in range(len(videos))]
+    VideoDataset._read = read
+    assert len(decoded) == alone and len(videos.cache) == len(videos)  # nothing was decoded again
+    frames = [hashlib.sha256(item[0].tobytes()).hexdigest() for item in items]
+    return processes, {"decoded": sorted(decoded), "frames": frames, "broken": broken}
+
+
+def test_two_processes_decode_each_clip_once_and_see_all(toy, tmp_path):
+    rows = [json.loads(line) for line in toy.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["video"] = "broken.mp4" if number in (5, 12) else str(toy.parent / row["video"])
+    (tmp_path / "broken.mp4").write_text("no video")
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    commands.run(__file__, "manifest.jsonl", cwd=tmp_path, ranks=2)
+    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    _, alone = decode(tmp_path / "manifest.jsonl")
+    assert sorted(one["decoded"] + two["decoded"]) == alone["decoded"] and one["decoded"] and two["decoded"]
+    assert one["frames"] == two["frames"] == alone["frames"] and len(alone["frames"]) == 58
+    assert len(one["broken"]) == len(two["broken"]) == len(alone["broken"]) == 2
+    assert all("broken.mp4" in reason for reason in one["broken"] + two["broken"])
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_batch_statistics_are_those_of_the_whole_batch():
@@ -90,3 +147,11 @@ def test_batch_statistics_are_those_of_the_whole_batch():
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(plain.running_mean, shared.running_mean)
     torch.testing.assert_close(plain.running_var, shared.running_var, rtol=1e-4, atol=1e-5)
+
+
+if __name__ == "__main__":
+    Path("temporary").mkdir(exist_ok=True)
+    tempfile.tempdir = "temporary"
+    processes, found = decode(Path(sys.argv[1]))
+    Path(f"rank-{processes.rank}.json").write_text(json.dumps(found))
+    leave()

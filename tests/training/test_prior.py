@@ -3,19 +3,17 @@ refused."""
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
+import commands
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from commands import TRAIN, Command
 from prior.tiny_prior import save_vq, tiny_model
-from test_training import start_process, wait_for_step
+from test_training import wait_for_step
 
 from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 from lite_sora.autoencoders.saved import save_folder
@@ -153,12 +151,12 @@ def test_clips_are_encoded_once_whatever_the_number_of_runs(few, vq, tmp_path, m
 
 
 def test_ctrl_c_saves_and_says_so(few, vq, tmp_path):
-    process = start_process("prior", *tiny_flags(few, vq), "--steps", "5000", "--out", "run", cwd=tmp_path)
+    process = Command(TRAIN, "prior", *tiny_flags(few, vq), "--steps", "5000", "--out", "run", cwd=tmp_path)
     wait_for_step(tmp_path / "run", 2, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "python train.py prior --resume run" in out
+    process.signal(signal.SIGINT)
+    process.wait(60)
+    assert process.returncode == 0, process.stderr
+    assert "python train.py prior --resume run" in process.stdout
     assert load_state(tmp_path / "run")["step"] == read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     load_model(tmp_path / "run")
 
@@ -166,11 +164,7 @@ def test_ctrl_c_saves_and_says_so(few, vq, tmp_path):
 def test_two_processes_learn_what_one_does(few, vq, tmp_path):
     flags = [*tiny_flags(few, vq), "--steps", "3", "--dropout", "0", "--lr", "1e-3", "--muon-lr", "1e-3"]
     one = run(*flags, "--out", str(tmp_path / "one"))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
-    command = [sys.executable, *launch, "prior", *flags, "--out", str(tmp_path / "two")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    commands.run(TRAIN, "prior", *flags, "--out", "two", cwd=tmp_path, ranks=2)
     for a, b in zip(exact_metrics(one), exact_metrics(tmp_path / "two"), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
@@ -230,19 +224,12 @@ def test_a_run_of_another_kind_is_refused(few, vq, tmp_path):
         run("--resume", str(tmp_path / "nowhere"))
 
 
-def command_line(*command: str, cwd, fails: bool = False) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True)
-    assert (done.returncode != 0) == fails and "Traceback" not in done.stderr, done.stderr
-    return done
-
-
 def test_generate_and_the_judge_take_it_as_any_other_run(vq, tmp_path):
     tiny_model(vq).save_pretrained(tmp_path / "runs" / "prior-toy")
-    generate = [str(ROOT / "generate.py"), "a red circle", "--device", "cpu"]
-    done = command_line(*generate, "--temperature", "0.9", "--top-k", "5", "--top-p", "0.9", cwd=tmp_path)
+    generate = [commands.GENERATE, "a red circle", "--device", "cpu"]
+    done = commands.run(*generate, "--temperature", "0.9", "--top-k", "5", "--top-p", "0.9", cwd=tmp_path)
     assert "runs/prior-toy" in done.stderr and (tmp_path / "out" / "a-red-circle-seed0.mp4").is_file()
-    done = command_line(*generate, "--sampler", "heun", "--steps", "3", cwd=tmp_path, fails=True)
+    done = commands.run(*generate, "--sampler", "heun", "--steps", "3", cwd=tmp_path, fails=True)
     assert "--steps, --sampler: an autoregressive prior has no such option; it has --frames" in done.stderr
     result = measure(load_model(tmp_path / "runs" / "prior-toy"), clips=2, top_k=1)
     assert result["seen"]["clips"] == 2 and result["seen"]["all"]["accuracy"] == 0.0  # it knows nothing

@@ -1,14 +1,12 @@
 """What the loop promises to every stage, shown with one of a few lines, and with those that there are."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+import commands
 import pytest
 import torch
-from conftest import ROOT, tiny_flags
+from conftest import tiny_flags
 from shades import ShadeSettings, ShadeStage
 
 from lite_sora.storage.checkpoint import load_state
@@ -47,13 +45,7 @@ def test_it_resumes_to_the_bit(toy, tmp_path):
 
 def test_it_runs_in_two_processes(toy, tmp_path):
     flags = ["--data", str(toy), *SIZE.split(), "--steps", "4"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launch, str(Path(__file__).with_name("shades.py")), *flags]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    commands.run(Path(__file__).with_name("shades.py"), *flags, "--out", tmp_path / "two", ranks=2)
     one = read_lines(train(*flags, "--out", str(tmp_path / "one")) / "metrics.jsonl")
     two = read_lines(tmp_path / "two" / "metrics.jsonl")
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=1e-5)

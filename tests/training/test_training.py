@@ -5,14 +5,14 @@ import os
 import pickle
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
+import commands
 import pytest
 import torch
-from conftest import ROOT, run_train, tiny_flags
+from commands import TRAIN, Command
+from conftest import run_train, tiny_flags
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
@@ -63,49 +63,39 @@ def test_resuming_gives_bit_identical_weights_and_metrics(toy, tmp_path, schedul
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def start_process(*flags, cwd):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "train.py"), *flags]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for_step(folder, step, process, seconds=120):
+def wait_for_step(folder, step, process: Command, seconds=120):
     for _ in range(seconds * 20):
         lines = read_lines(folder / "metrics.jsonl")
         if lines and lines[-1]["step"] >= step:
             return
-        assert process.poll() is None, process.stderr.read()
+        assert process.returncode is None, process.stderr
         time.sleep(0.05)
     raise AssertionError(f"step {step} did not come within {seconds} s")
 
 
 def test_kill_loses_at_most_what_came_after_the_last_checkpoint(toy, tmp_path):
     flags = [*tiny_flags(toy), "--steps", "1000", "--schedule", "constant", "--checkpoint-every", "4"]
-    process = start_process(*flags, "--out", "run", cwd=tmp_path)
+    process = Command(TRAIN, *flags, "--out", "run", cwd=tmp_path)
     wait_for_step(tmp_path / "run", 6, process)
-    process.kill()
+    process.signal(signal.SIGKILL)
     process.wait()
     killed_at = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     saved = load_state(tmp_path / "run")["step"]
     assert killed_at - 4 <= saved <= killed_at and saved % 4 == 0
     TextToVideo.from_pretrained(tmp_path / "run")  # whole, not half-written
     for more in (["--resume", "run"], [*flags, "--out", "whole"]):
-        process = start_process(*more, "--stop-after", str(saved + 4), cwd=tmp_path)
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 0, err
+        commands.run(TRAIN, *more, "--stop-after", saved + 4, cwd=tmp_path)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_ctrl_c_saves_and_says_so(toy, tmp_path):
     flags = [*tiny_flags(toy), "--steps", "1000", "--checkpoint-every", "1000"]
-    process = start_process(*flags, "--out", "run", cwd=tmp_path)
+    process = Command(TRAIN, *flags, "--out", "run", cwd=tmp_path)
     wait_for_step(tmp_path / "run", 2, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "--resume run" in out
+    process.signal(signal.SIGINT)
+    process.wait(60)
+    assert process.returncode == 0, process.stderr
+    assert "--resume run" in process.stdout
     last = read_lines(tmp_path / "run" / "metrics.jsonl")[-1]["step"]
     assert load_state(tmp_path / "run")["step"] == last
 
