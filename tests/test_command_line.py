@@ -19,7 +19,7 @@ from lite_sora.pipeline import TextToVideo
 def home(tmp_path_factory):
     """A folder in which `train.py` has run for a few steps, toy world and all."""
     folder = tmp_path_factory.mktemp("home")
-    flags = "--steps 6 --batch-size 8 --toy-clips 64 --sample-every 3 --adherence-clips 4 --device cpu"
+    flags = "--steps 6 --batch-size 8 --toy-clips 64 --sample-every 3 --adherence-clips 4 --device cpu --out runs/toy"
     python = [sys.executable, str(TRAIN), *flags.split()]  # a new process, as any user's
     done = subprocess.run(python, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
@@ -138,8 +138,10 @@ def test_adherence_from_the_command_line_is_what_python_measures(home):
 def test_a_second_run_takes_another_name_and_the_world_that_is_there(home):
     before = (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns
     flags = "--steps 1 --batch-size 8 --toy-clips 64 --sample-every 0 --adherence-clips 0 --device cpu"
+    (home / "runs/toy-clips-64-batch-size-8").mkdir()
+    (home / "runs/toy-clips-64-batch-size-8/config.json").write_text("{}")
     done = run(TRAIN, *flags.split(), cwd=home)
-    assert "runs/toy-2/" in done.stdout and "writing toy clips" not in done.stderr
+    assert "runs/toy-clips-64-batch-size-8-2/" in done.stdout and "writing toy clips" not in done.stderr
     assert (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns == before
 
 

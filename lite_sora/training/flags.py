@@ -110,7 +110,9 @@ class RunSettings:
             as_the_autoencoder = common is None and name in ("frames", "height", "width", "fps")
             if value not in (common, None) and not as_the_autoencoder:
                 text = "x".join(map(str, value)) if isinstance(value, list) else value
-                told.append(Path(value).name if isinstance(value, str) else f"{name}-{text}".lower())
+                told.append(
+                    Path(value).name if isinstance(value, str) else f"{name.removeprefix('toy_')}-{text}".lower()
+                )
         return re.sub(r"[^\w.-]+", "-", "".join(f"-{part}" for part in told)).replace("_", "-")[:80]
 
     @property
