@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
+from lite_sora.commands import command
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import enlarge
 from lite_sora.data.video import write_gif, write_video
@@ -147,35 +148,31 @@ def upsampled(options: argparse.Namespace, model: VideoModel) -> list[str]:
     return captions
 
 
+@command("generate.py", "stopped; videos that are finished stay", mendable=ValueError)
 def main() -> None:
     options = parse()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    try:
-        run = options.run or newest_run()
-        model = load_model(run, check_device(options.device))
-        sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
-        captions = upsampled(options, model)
-        warn_of_unknown_words(model.text, [*captions, options.negative])
-        make_folder(options.out, "--out")
-        taken: set[str] = set()
-        for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
-            prompts = options.prompts[first : first + options.batch]
-            part = captions[first : first + options.batch]
-            videos = model.generate(part, options.negative, [options.seed] * len(part), **sampling)
-            for prompt, frames in zip(prompts, to_frames(videos), strict=True):
-                name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
-                frames = enlarge(frames, options.upscale)
-                if len(frames) == 1:
-                    Image.fromarray(frames[0]).save(options.out / f"{name}.png")
-                    tqdm.write(f"{prompt!r} → {options.out / name}.png")
-                    continue
-                write_video(options.out / f"{name}.mp4", frames, fps)
-                write_gif(options.out / f"{name}.gif", frames, fps)
-                tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
-    except ValueError as error:
-        sys.exit(f"generate.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("generate.py: stopped; videos that are finished stay")
+    run = options.run or newest_run()
+    model = load_model(run, check_device(options.device))
+    sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
+    captions = upsampled(options, model)
+    warn_of_unknown_words(model.text, [*captions, options.negative])
+    make_folder(options.out, "--out")
+    taken: set[str] = set()
+    for first in tqdm(range(0, len(options.prompts), options.batch), desc=f"generating with {run}", unit="batch"):
+        prompts = options.prompts[first : first + options.batch]
+        part = captions[first : first + options.batch]
+        videos = model.generate(part, options.negative, [options.seed] * len(part), **sampling)
+        for prompt, frames in zip(prompts, to_frames(videos), strict=True):
+            name, fps = free_name(prompt, options.seed, taken), options.fps or model.config.fps
+            frames = enlarge(frames, options.upscale)
+            if len(frames) == 1:
+                Image.fromarray(frames[0]).save(options.out / f"{name}.png")
+                tqdm.write(f"{prompt!r} → {options.out / name}.png")
+                continue
+            write_video(options.out / f"{name}.mp4", frames, fps)
+            write_gif(options.out / f"{name}.gif", frames, fps)
+            tqdm.write(f"{prompt!r} → {options.out / name}.mp4 and .gif")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import re
-import sys
 import time
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -23,8 +22,9 @@ import torch
 from tqdm import tqdm
 
 from lite_sora.autoencoders import load_autoencoder
+from lite_sora.commands import command
 from lite_sora.compute import training_flops
-from lite_sora.data.clip import ManifestError, read_manifest
+from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion.objective import PRESETS, time_grid
@@ -35,13 +35,12 @@ from lite_sora.evaluation.x0_error import x0_error
 from lite_sora.experiments.report import write_report
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes, default_device, join, leave
-from lite_sora.storage.runs import CheckpointError, read_json, write_json
+from lite_sora.storage.runs import read_json, write_json
 from lite_sora.text.encoder import build_tokenizer
-from lite_sora.text.pretrained import TextError
 from lite_sora.toy.dataset import toy_manifest
 from lite_sora.toy.sentences import facts_of
 from lite_sora.training.denoiser import DenoiserSettings, train
-from lite_sora.training.flags import TrainingError, parse
+from lite_sora.training.flags import parse
 from lite_sora.training.metrics import read_lines
 from lite_sora.training.muon import make_optimizers, matrices_on_tokens
 from lite_sora.training.parallel import autocast, choose_precision
@@ -176,7 +175,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         seconds = sum(settings.batch_size / line["clips_per_second"] for line in read_lines(folder / "metrics.jsonl"))
         point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
         point |= evaluate(model, manifest_of(settings), settings.toy_corner, CURVE_CLIPS)
-        with (folder / "curve.jsonl").open("a") as file:
+        with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
 
     every = str(-(-row["steps"] // options.points))
@@ -245,6 +244,7 @@ def part(text: str) -> tuple[int, int]:
     return number - 1, of
 
 
+@command("compare", "stopped; the same command continues from the last checkpoint")
 def main() -> None:
     epilog = "Any other flag goes to every variant, as to train.py."
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=epilog)
@@ -263,20 +263,15 @@ def main() -> None:
     for name in ("seeds", "steps", "points", "clips"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
-    try:
-        variants = parse_variants(options.variants)
-        for name, flags in variants.items():
-            settings = parse(DenoiserSettings, [*flags, *options.flags], name)
-            model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit, before training
-            if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
-                raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
-        compare(variants, options)
-    except (CheckpointError, CompareError, ManifestError, TextError, TrainingError) as error:
-        sys.exit(f"compare: {error}")
-    except KeyboardInterrupt:
-        sys.exit("compare: stopped; the same command continues from the last checkpoint")
+    variants = parse_variants(options.variants)
+    for name, flags in variants.items():
+        settings = parse(DenoiserSettings, [*flags, *options.flags], name)
+        model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit, before training
+        if settings.data and not all(map(facts_of, read_manifest(settings.data, settings.allow_outside))):
+            raise CompareError(f"adherence is judged on the toy world, and --data {settings.data} is not of it")
+    compare(variants, options)
     if first_process():
-        print((options.out / "README.md").read_text())
+        print((options.out / "README.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

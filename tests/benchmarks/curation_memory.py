@@ -41,12 +41,15 @@ RECIPE = """
 
 def write(folder: Path, rows: int) -> None:
     """A recipe, a manifest of so many rows, and a store with all that the recipe will ask for."""
-    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     (folder / "in-stats").mkdir()
     levels = [[step for _, step in steps] for steps in read_recipe(str(folder / "recipe.yaml")).levels()]
     rng = random.Random(0)
     signature = [f"{rng.getrandbits(64):016x}808080" for _ in range(8)]
-    with (folder / "in.jsonl").open("w") as manifest, (folder / "in-stats/rank-0.jsonl").open("w") as store:
+    with (
+        (folder / "in.jsonl").open("w", encoding="utf-8") as manifest,
+        (folder / "in-stats/rank-0.jsonl").open("w", encoding="utf-8") as store,
+    ):
 
         def keep(clip: Clip, steps: list, facts: dict, values: list) -> None:
             found = [facts, *({"value": value} for value in values)]
@@ -89,7 +92,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), rows)
             command = [sys.executable, __file__, "--folder", folder]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         print(f"| {rows:,} | {done.stdout.strip()} |", flush=True)
 
 

@@ -50,13 +50,13 @@ def test_a_run_is_measured_on_what_it_was_not_trained_on(toy, run):
 
 def test_the_command_prints_what_python_measures(run, toy):
     command = [sys.executable, "-m", "lite_sora.evaluation.reconstruction", "--run", str(run), "--device", "cpu"]
-    done = subprocess.run([*command, "--data", str(toy), "--json"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--data", str(toy), "--json"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     printed, measured = json.loads(done.stdout), evaluate(run, toy)
     assert printed.keys() == measured.keys()
     for name, value in measured.items():  # another process may add up in another order
         assert printed[name] == pytest.approx(value, rel=1e-5), name
-    done = subprocess.run([*command, "--data", "nowhere.jsonl"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--data", "nowhere.jsonl"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 1 and "nowhere.jsonl: there is no such manifest" in done.stderr
 
 

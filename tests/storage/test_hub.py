@@ -43,7 +43,7 @@ def test_what_cannot_be_a_model_is_refused_before_anything_is_tried(name, refuse
 
 
 def test_a_file_is_not_a_folder(tmp_path, refused):
-    (tmp_path / "t5").write_text("")
+    (tmp_path / "t5").write_text("", encoding="utf-8")
     with pytest.raises(TextError, match="t5 is a file, not the folder of a model"):
         PretrainedText(str(tmp_path / "t5"))
     assert not refused

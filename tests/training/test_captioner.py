@@ -60,7 +60,7 @@ def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys):
         "samples/000001.png",
         "samples/000002.png",
     }
-    result = json.loads((folder / "accuracy.json").read_text())
+    result = json.loads((folder / "accuracy.json").read_text(encoding="utf-8"))
     assert result.keys() == {"seen", "held-out"} and result["held-out"]["clips"] == 2
     for each in result.values():
         assert each["right"] + each["wrong"] + each["missing"] == pytest.approx(1)
@@ -123,7 +123,7 @@ def test_captions_of_ones_own_are_learnt_as_they_are(toy, tmp_path):
     dataset = VideoDataset(list(read_manifest(own, allow_outside=True)), tmp_path, 8, 32, 32, 8.0)
     said, result = captioner.judge(model, processor, dataset)
     assert said == captions and result["same"] == 1 and "right" not in result
-    assert json.loads((folder / "accuracy.json").read_text()) == {}  # too few clips to keep one back
+    assert json.loads((folder / "accuracy.json").read_text(encoding="utf-8")) == {}  # too few clips to keep one back
     assert processor.tokenizer.decode(processor.tokenizer.encode("unseen: Ünïcödé?")) == "unseen: Ünïcödé?"
 
 
@@ -197,7 +197,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
     command = [sys.executable, *launch, "captioner", *flags, "--out", str(tmp_path / "two")]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr
     one, two = (read_lines(folder / "metrics.jsonl") for folder in (one, tmp_path / "two"))
     assert len(one) == len(two) == 3

@@ -30,7 +30,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
     }.items():
         more = ["--out", str(tmp_path / name), *(["--accumulate", "2"] if name == "two" else [])]
         done = subprocess.run(
-            [*command, *flags, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            [*command, *flags, *more], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=300
         )
         assert done.returncode == 0, done.stderr
     one, two = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))

@@ -97,7 +97,7 @@ def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
     for line in lines:
         assert line["bits_per_code"] == pytest.approx(line["loss"] / math.log(2)) and line["codes_per_second"] > 0
     assert f"{lines[-1]['held_out_bits_per_code']:.3f} bits per code on 1 held-out clips" in out
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (config["kind"], config["frames"], config["height"]) == ("prior", 4, 16)  # as the autoencoder was trained
 
 
@@ -159,7 +159,7 @@ def test_two_processes_learn_what_one_does(few, vq, tmp_path):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(ROOT / "train.py")]
     command = [sys.executable, *launch, "prior", *flags, "--out", str(tmp_path / "two")]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=600)
     assert done.returncode == 0, done.stderr
     for a, b in zip(exact_metrics(one), exact_metrics(tmp_path / "two"), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
@@ -222,7 +222,7 @@ def test_a_run_of_another_kind_is_refused(few, vq, tmp_path):
 
 def command_line(*command: str, cwd, fails: bool = False) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *command], cwd=cwd, env=environment, capture_output=True, encoding="utf-8")
     assert (done.returncode != 0) == fails and "Traceback" not in done.stderr, done.stderr
     return done
 

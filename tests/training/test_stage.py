@@ -51,7 +51,7 @@ def test_it_runs_in_two_processes(toy, tmp_path):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launch, str(Path(__file__).with_name("shades.py")), *flags]
     done = subprocess.run(
-        [*command, "--out", str(tmp_path / "two")], env=environment, capture_output=True, text=True, timeout=300
+        [*command, "--out", str(tmp_path / "two")], env=environment, capture_output=True, encoding="utf-8", timeout=300
     )
     assert done.returncode == 0, done.stderr
     one = read_lines(train(*flags, "--out", str(tmp_path / "one")) / "metrics.jsonl")
@@ -82,9 +82,9 @@ def test_a_folder_is_taken_from_the_first_step_on(toy, tmp_path, monkeypatch):
     flags = ["--data", str(toy), *SIZE.split(), "--steps", "1"]
     claimed = tmp_path / "runs" / f"shades-{toy.parent.name}"
     claimed.mkdir(parents=True)
-    (claimed / "metrics.jsonl").write_text("")  # of a run before its first checkpoint
+    (claimed / "metrics.jsonl").write_text("", encoding="utf-8")  # of a run before its first checkpoint
     assert train(*flags).resolve() == claimed.with_name(f"{claimed.name}-2")
-    assert (claimed / "metrics.jsonl").read_text() == ""
+    assert (claimed / "metrics.jsonl").read_text(encoding="utf-8") == ""
 
 
 # ---------------------------------------------------------------- the stages that there are

@@ -2,14 +2,15 @@
 
 import argparse
 import json
-import sys
 
+from lite_sora.commands import command
 from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.evaluation.adherence import measure, report
 from lite_sora.load import load_model, options_of
 from lite_sora.processes import check_device
 
 
+@command("adherence", mendable=ValueError)
 def main() -> None:
     parser = argparse.ArgumentParser(description="Prompt adherence: does the video show what the prompt said?")
     parser.add_argument("--run", required=True, help="run folder or hub id")
@@ -31,15 +32,10 @@ def main() -> None:
         parser.error(f"--steps must be at least 1, not {options.steps}")
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p")
-    try:
-        model = load_model(options.run, check_device(options.device))
-        sampling = options_of(model, **{name: getattr(options, name) for name in names})
-        corner = model.config.training.get("toy_corner", "default")
-        result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
-    except ValueError as error:
-        sys.exit(f"adherence: {error}")
-    except KeyboardInterrupt:
-        sys.exit("adherence: stopped")
+    model = load_model(options.run, check_device(options.device))
+    sampling = options_of(model, **{name: getattr(options, name) for name in names})
+    corner = model.config.training.get("toy_corner", "default")
+    result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
     print(json.dumps(result, indent=2) if options.json else report(result))
 
 
