@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
+from lite_sora.commands import command
 from lite_sora.data.loading import to_frames
 from lite_sora.data.made import save_made
 from lite_sora.data.preview import enlarge
@@ -31,7 +32,7 @@ SAMPLING += ("guidance_interval", "guidance_rescale", "temperature", "top_k", "t
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__)
     flag, as_trained = parser.add_argument, "(default: as the run's config.json says)"
     flag("prompts", nargs="*", metavar="PROMPT", help="what the video should show")
     flag("--file", type=Path, help="a text file of prompts, one a line")
@@ -106,38 +107,35 @@ def warn_of_other_sizes(config, *asked: int | None) -> None:
         warnings.warn(f"trained on {trained}, asked for {asked}: expect repeated or broken objects", stacklevel=2)
 
 
+@command("generate.py", "stopped; videos that are finished stay", mendable=ValueError)
 def main() -> None:
     options = parse()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    try:
-        options.signals = parse_signals(options.signals)
-        run = options.run or newest_run()
-        model = open_model(run, check_device(options.device))
-        sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
-        warn_of_other_sizes(model.config, options.frames, options.height, options.width)
-        captions = upsampled(options, model)
-        warn_of_unknown_words(model.text, [*captions, options.negative])
-        make_folder(options.out, "--out")
-        fps = options.fps or model.config.fps
-        settings = {name: getattr(model.config, name, None) for name in SAMPLING} | sampling
-        settings |= {"run": str(run), "seed": options.seed, "negative": options.negative}
-        settings |= {"fps": fps, "upscale": options.upscale}
-        for first in tqdm(range(0, len(captions), options.batch), desc="generating", unit="batch"):
-            part = slice(first, first + options.batch)
-            prompts, told = options.prompts[part], captions[part]
+    options.signals = parse_signals(options.signals)
+    run = options.run or newest_run()
+    model = open_model(run, check_device(options.device))
+    sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
+    warn_of_other_sizes(model.config, options.frames, options.height, options.width)
+    captions = upsampled(options, model)
+    warn_of_unknown_words(model.text, [*captions, options.negative])
+    make_folder(options.out, "--out")
+    fps = options.fps or model.config.fps
+    settings = {name: getattr(model.config, name, None) for name in SAMPLING} | sampling
+    settings |= {"run": str(run), "seed": options.seed, "negative": options.negative}
+    settings |= {"fps": fps, "upscale": options.upscale}
+    for first in tqdm(range(0, len(captions), options.batch), desc="generating", unit="batch"):
+        part = slice(first, first + options.batch)
+        prompts, told = options.prompts[part], captions[part]
+        try:
             videos = model.generate(told, options.negative, [options.seed] * len(told), **sampling)
-            for prompt, caption, frames in zip(prompts, told, to_frames(videos), strict=True):
-                name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
-                how = {"prompt": prompt, "caption": caption} | settings
-                frames = enlarge(frames, options.upscale)
-                written = save_made(options.out, f"{name}-seed{options.seed}", frames, fps, how)
-                tqdm.write(f"{prompt!r} → {written}")
-    except PromptError as error:
-        sys.exit(f"generate.py: {run}: {error}; choose another run with --run")
-    except ValueError as error:
-        sys.exit(f"generate.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit("generate.py: stopped; videos that are finished stay")
+        except PromptError as error:
+            raise PromptError(f"{run}: {error}; choose another run with --run") from None
+        for prompt, caption, frames in zip(prompts, told, to_frames(videos), strict=True):
+            name = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:80] or "video"
+            how = {"prompt": prompt, "caption": caption} | settings
+            frames = enlarge(frames, options.upscale)
+            written = save_made(options.out, f"{name}-seed{options.seed}", frames, fps, how)
+            tqdm.write(f"{prompt!r} → {written}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ torchrun --nproc-per-node 2 train.py              on two GPUs, or two processes
 import sys
 from importlib import import_module
 
-from lite_sora.data.containers import ClipError
-from lite_sora.errors import UserError
+from lite_sora.commands import command
 from lite_sora.processes import leave
 from lite_sora.training.flags import parse
 
@@ -23,23 +22,18 @@ STAGES = {  # name: its module in lite_sora.training, and the settings there
     "captioner": "CaptionerSettings",
     "prior": "PriorSettings",
 }
+STOPPED = "stopped; what was saved before stays, and --resume continues from a checkpoint, if there is one"
 
 
+@command("train.py", STOPPED)
 def main() -> None:
     arguments = sys.argv[1:]
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "denoiser"
     if name not in STAGES:
         sys.exit(f"train.py: there is no stage {name!r}; there is: {', '.join(STAGES)}")
     stage = import_module(f"lite_sora.training.{name}")
-    try:
-        stage.train(parse(getattr(stage, STAGES[name]), arguments, __doc__))
-        leave()
-    except (ClipError, UserError) as error:
-        sys.exit(f"train.py: {error}")
-    except KeyboardInterrupt:
-        sys.exit(
-            "train.py: stopped; what was saved before stays, and --resume continues from a checkpoint, if there is one"
-        )
+    stage.train(parse(getattr(stage, STAGES[name]), arguments, __doc__))
+    leave()
 
 
 if __name__ == "__main__":

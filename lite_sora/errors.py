@@ -3,4 +3,4 @@
 
 class UserError(ValueError):
     """Something that the user can mend; the message names the file, row or flag, and says what to do. Commands print it
-    and end."""
+    and end (`commands.py`)."""

@@ -32,7 +32,7 @@ def newest_run() -> Path:
 def makes_videos(folder: Path) -> bool:
     """Whether a folder is the run of a model that `load_model` loads, and not of a captioner or an autoencoder."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and ("denoiser" in config or config.get("kind") in KINDS)

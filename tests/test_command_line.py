@@ -29,9 +29,9 @@ def home(tmp_path_factory):
 
 
 def test_training_leaves_the_toy_world_and_a_run(home):
-    assert len((home / "data/toy-64-clips/manifest.jsonl").read_text().splitlines()) == 64
+    assert len((home / "data/toy-64-clips/manifest.jsonl").read_text(encoding="utf-8").splitlines()) == 64
     assert len(list((home / "data/toy-64-clips/videos").glob("*.mp4"))) == 64
-    assert json.loads((home / "runs/toy/adherence.json").read_text())["seen"]["clips"] == 4
+    assert json.loads((home / "runs/toy/adherence.json").read_text(encoding="utf-8"))["seen"]["clips"] == 4
     assert not list(home.rglob("*.part*"))
 
 
@@ -49,7 +49,9 @@ def test_generate_writes_an_mp4_and_a_gif_that_open_anywhere(home):
 
 
 def test_generate_options_and_prompts_from_a_file(home):
-    (home / "prompts.txt").write_text("a red circle moving right\n\na blue square moving up\na blue square moving up\n")
+    (home / "prompts.txt").write_text(
+        "a red circle moving right\n\na blue square moving up\na blue square moving up\n", encoding="utf-8"
+    )
     flags = (
         "--file prompts.txt --frames 4 --height 16 --width 32 --fps 4 --steps 2 --sampler heun --guidance 1 --batch 2"
     )

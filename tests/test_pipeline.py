@@ -152,17 +152,17 @@ def test_folders_that_hold_no_model_are_refused_with_a_reason(tmp_path, monkeypa
             TextToVideo.from_pretrained(run)
     assert not (tmp_path / "pwned").exists()
     (run / "model.safetensors").write_bytes(weights)
-    settings = json.loads((run / "config.json").read_text())
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
     for key, value in (
         ("denoiser", "magic"),
         ("denoiser_config", {"width": 32}),
         ("objective", {"path": "magic"}),
         ("x", 1),
     ):
-        (run / "config.json").write_text(json.dumps(settings | {key: value}))
+        (run / "config.json").write_text(json.dumps(settings | {key: value}), encoding="utf-8")
         with pytest.raises(CheckpointError, match="config.json"):
             TextToVideo.from_pretrained(run)
-    (run / "config.json").write_text("{")
+    (run / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="config.json"):
         TextToVideo.from_pretrained(run)
 
@@ -207,6 +207,6 @@ def test_generate_takes_the_newest_run_that_makes_videos(tmp_path, monkeypatch):
         "no": "{",
     }.items():
         (tmp_path / "runs" / name).mkdir()
-        (tmp_path / "runs" / name / "config.json").write_text(config)
+        (tmp_path / "runs" / name / "config.json").write_text(config, encoding="utf-8")
         (tmp_path / "runs" / name / "model.safetensors").write_bytes(b"")
     assert generate.newest_run() == Path("runs/new")

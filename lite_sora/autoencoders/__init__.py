@@ -25,6 +25,6 @@ def load_autoencoder(name: str | Path) -> PixelAutoencoder | TrainedAutoencoder 
 def _of_diffusers(folder: Path) -> bool:
     """Whether the folder's config.json is one of the diffusers library."""
     try:
-        return "_class_name" in json.loads((folder / "config.json").read_text())
+        return "_class_name" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False

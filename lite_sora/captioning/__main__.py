@@ -16,12 +16,16 @@ from lite_sora.captioning.caption import caption_manifest, make_answers_folder
 from lite_sora.captioning.frames import SAMPLINGS, FrameChoice
 from lite_sora.captioning.output import Output
 from lite_sora.captioning.request import Request, read_prompt
-from lite_sora.errors import UserError
+from lite_sora.commands import command
 
 
+@command("captioning", "stopped; the same command resumes here")
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lite_sora.captioning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m lite_sora.captioning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
     flag("manifest", metavar="MANIFEST", type=Path, help="JSONL of clips")
@@ -57,14 +61,10 @@ def main() -> None:
             FrameChoice(options.frames, options.sampling, options.size),
             *(options.manifest, options.out, options.batch, options.workers, options.allow_outside),
         )
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
     except RuntimeError as error:
         if "out of memory" not in str(error):
             raise
-        raise SystemExit("error: out of memory; run the same command with a smaller --batch or --size") from None
-    except KeyboardInterrupt:
-        raise SystemExit("\nstopped; the same command resumes here") from None
+        raise SystemExit("captioning: out of memory; run the same command with a smaller --batch or --size") from None
     if output:
         _print(output, options.out, folder)
 

@@ -11,7 +11,6 @@ facts        with --toy: shape, colour and motion in a toy world's captions, rig
 import argparse
 import re
 import statistics
-import sys
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lite_sora.commands import command
 from lite_sora.curation.footage import Footage, Reader
 from lite_sora.curation.similarity import FrameTextSimilarity
 from lite_sora.data.clip import Clip, ManifestError, read_rows
 from lite_sora.data.video import ClipError
-from lite_sora.errors import UserError
 from lite_sora.processes import check_device
 from lite_sora.storage.files import make_folder, write_whole
 from lite_sora.storage.runs import write_json
@@ -179,9 +178,10 @@ def draw(scores: Scores, path: Path) -> None:
     write_whole(path, lambda part: figure.savefig(part, format="png"))
 
 
+@command("score")
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m lite_sora.captioning.score", description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(allow_abbrev=False, "python -m lite_sora.captioning.score", description=__doc__, formatter_class=raw)
     flag = parser.add_argument
     flag("manifest", type=Path)
     flag("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")
@@ -195,21 +195,18 @@ def main() -> None:
     if options.truth and not options.toy:
         parser.error("--truth is for --toy")
     source = options.truth or options.manifest
-    try:
-        for name in ("out", "picture"):
-            if path := getattr(options, name):
-                make_folder(path.parent, f"--{name} {path}")
-        device = check_device(options.device)
-        truth = read_truth(source) if options.toy else None
-        if truth == {}:
-            raise ManifestError(
-                f"{source}: does not say what the clips show (stats, toy); with --truth, name the manifest that the "
-                "toy world was written with"
-            )
-        clip = FrameTextSimilarity(options.clip, device) if options.clip else None
-        scores = score(options.manifest, clip, truth, options.allow_outside)
-    except UserError as error:
-        sys.exit(f"score: {error}")
+    for name in ("out", "picture"):
+        if path := getattr(options, name):
+            make_folder(path.parent, f"--{name} {path}")
+    device = check_device(options.device)
+    truth = read_truth(source) if options.toy else None
+    if truth == {}:
+        raise ManifestError(
+            f"{source}: does not say what the clips show (stats, toy); with --truth, name the manifest that the "
+            "toy world was written with"
+        )
+    clip = FrameTextSimilarity(options.clip, device) if options.clip else None
+    scores = score(options.manifest, clip, truth, options.allow_outside)
     found = {"manifest": str(options.manifest), "clip": options.clip, **results(scores)}
     print(table(found))
     if scores.problems:

@@ -7,9 +7,9 @@ from pathlib import Path
 from lite_sora import catalogs
 from lite_sora.catalogs import captions, clips, data_juicer, folder, tables
 from lite_sora.catalogs.convert import Source, check_inputs, convert
-from lite_sora.catalogs.values import CatalogError
-from lite_sora.data.clip import ManifestError
-from lite_sora.storage.files import FolderError, make_folder
+from lite_sora.commands import command
+from lite_sora.errors import UserError
+from lite_sora.storage.files import make_folder
 
 READERS = {  # of one annotation file or folder, with the command's flags
     "videoinstruct-100k": lambda path, flags: captions.videoinstruct(path, flags.all_questions, flags.split),
@@ -40,6 +40,7 @@ def source(options: argparse.Namespace, path: Path) -> Source:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m lite_sora.catalogs",
         description=catalogs.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -73,22 +74,20 @@ def parse() -> argparse.Namespace:
     return options
 
 
+@command("catalogs", mendable=(UserError, OSError))
 def main() -> None:
     options = parse()
-    try:
-        make_folder(options.out.parent, f"--out {options.out}")
-        check_inputs(options.annotations, options.out)
-        if options.name == "folder":
-            folder.check_names([path for path in options.annotations if not path.is_dir()])
-        if options.name == "to-data-juicer":
-            samples, windows = data_juicer.write(options.annotations[0], options.out)
-            print(f"{options.out}: {samples} samples")
-            if windows:
-                print(f"{windows} are windows of longer files, which Data-Juicer will see whole: cut them first")
-            return
-        report = convert((source(options, path) for path in options.annotations), options.out, options.limit)
-    except (CatalogError, FolderError, ManifestError, OSError) as error:
-        sys.exit(str(error))
+    make_folder(options.out.parent, f"--out {options.out}")
+    check_inputs(options.annotations, options.out)
+    if options.name == "folder":
+        folder.check_names([path for path in options.annotations if not path.is_dir()])
+    if options.name == "to-data-juicer":
+        samples, windows = data_juicer.write(options.annotations[0], options.out)
+        print(f"{options.out}: {samples} samples")
+        if windows:
+            print(f"{windows} are windows of longer files, which Data-Juicer will see whole: cut them first")
+        return
+    report = convert((source(options, path) for path in options.annotations), options.out, options.limit)
     if not report.clips:
         print(*list(report.lines(options.out))[1:], sep="\n", file=sys.stderr)
         sys.exit(f"nothing could be used, so {options.out} was not written")

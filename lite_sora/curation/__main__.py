@@ -10,14 +10,18 @@ import argparse
 import os
 from pathlib import Path
 
+from lite_sora.commands import command
 from lite_sora.curation.curate import curate
 from lite_sora.curation.recipe import read_recipe, shipped
-from lite_sora.errors import UserError
 
 
+@command("curation", "stopped; the same command resumes here")
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lite_sora.curation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m lite_sora.curation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", metavar="RECIPE", help=f"a file, or one of {shipped()}")
     parser.add_argument("--manifest", required=True, type=Path, help="JSONL of clips")
@@ -30,19 +34,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.workers < 0:
         parser.error("--workers must be 0 (everything in this process) or more")
-    try:
-        if options.device:
-            from lite_sora.processes import check_device  # needs torch, which few recipes do
+    if options.device:
+        from lite_sora.processes import check_device  # needs torch, which few recipes do
 
-            options.device = check_device(options.device)
-        recipe = read_recipe(options.recipe, options.skip_unknown)
-        selection = curate(
-            recipe, options.manifest, options.out, options.workers, options.allow_outside, device=options.device
-        )
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("\nstopped; the same command resumes here") from None
+        options.device = check_device(options.device)
+    recipe = read_recipe(options.recipe, options.skip_unknown)
+    selection = curate(
+        recipe, options.manifest, options.out, options.workers, options.allow_outside, device=options.device
+    )
     if selection:
         for reason in recipe.left_out:
             print(f"left out: {reason}")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lite_sora.commands import command
 from lite_sora.data.clip import Clip, ManifestError, read_rows
 from lite_sora.data.video import ClipError, VideoInfo, probe
-from lite_sora.storage.files import FolderError, make_folder, write_whole
+from lite_sora.storage.files import make_folder, write_whole
 
 LISTED = 20  # problems that are listed; the others are only counted
 
@@ -125,19 +126,17 @@ def draw(findings: Findings, path: Path) -> None:
     write_whole(path, lambda part: figure.savefig(part, format="png"))
 
 
+@command("check")
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m lite_sora.data.check", description=__doc__)
+    parser = argparse.ArgumentParser(allow_abbrev=False, prog="python -m lite_sora.data.check", description=__doc__)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--picture", type=Path, help="where to draw (default: NAME-check.png next to the manifest)")
     parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
     options = parser.parse_args()
     picture = options.picture or options.manifest.with_name(f"{options.manifest.stem}-check.png")
-    try:
-        if options.picture:
-            make_folder(picture.parent, f"--picture {picture}")
-        findings = check(options.manifest, options.allow_outside)
-    except (FolderError, ManifestError) as error:
-        sys.exit(str(error))
+    if options.picture:
+        make_folder(picture.parent, f"--picture {picture}")
+    findings = check(options.manifest, options.allow_outside)
     print(summary(findings))
     draw(findings, picture)
     print(f"picture: {picture}")

@@ -16,6 +16,8 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
+from lite_sora.errors import UserError
+
 # The formats that are opened: those of videos and pictures. FFmpeg knows more, among them text files, which it would
 # show as a terminal does, and playlists, which could name any file or address.
 FORMATS = "mov,matroska,avi,flv,mpegts,mpeg,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe,tiff_pipe"
@@ -28,7 +30,7 @@ NO_SEEK = "mpeg"
 BREAK = 0.25  # seconds that the last frame may be held if a file is shorter than its header says
 
 
-class ClipError(Exception):
+class ClipError(UserError):
     """A video that cannot be used; the message names the file and the reason."""
 
     def __init__(self, path: Path | str, reason: str):

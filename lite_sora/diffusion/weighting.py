@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lite_sora.commands import command
 from lite_sora.diffusion.bisection import bisect
 from lite_sora.diffusion.objective import PRESETS, Objective
 from lite_sora.diffusion.path import PATHS
@@ -84,8 +85,11 @@ def plot(file: Path | str, objectives: dict[str, Objective] = PRESETS) -> None:
     figure.savefig(file)
 
 
+@command("weighting")
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draws the effective weighting of all named objectives.")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Draws the effective weighting of all named objectives."
+    )
     parser.add_argument("--out", type=Path, default=Path("out/weighting.png"), help="(default: %(default)s)")
     out = parser.parse_args().out
     try:

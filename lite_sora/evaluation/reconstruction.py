@@ -20,6 +20,7 @@ from lite_sora.autoencoders.losses import psnr, ssim
 from lite_sora.autoencoders.quantizers import perplexity
 from lite_sora.autoencoders.saved import read_config
 from lite_sora.autoencoders.vq import VQAutoencoder
+from lite_sora.commands import command
 from lite_sora.data.clip import Clip, read_manifest
 from lite_sora.data.loading import batches, to_model_range
 from lite_sora.data.windows import VideoDataset
@@ -77,7 +78,7 @@ def evaluate(
     """`measure` for a run folder: on the first clips that a manifest holds out, or else on the first of all. What is
     None is as in training. Raises ValueError for a run or a manifest that cannot be used."""
     autoencoder = load_autoencoder(run)
-    training = json.loads((run / "config.json").read_text()).get("training")
+    training = json.loads((run / "config.json").read_text(encoding="utf-8")).get("training")
     if not training:
         raise ValueError(f"{run}/config.json does not say what frames and sizes it was trained on")
     allow_outside = allow_outside or (manifest is None and training["allow_outside"])
@@ -118,8 +119,9 @@ def report(result: dict) -> str:
     return "\n".join(lines)
 
 
+@command("reconstruction", mendable=ValueError)
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="run folder of `train.py autoencoder`")
     parser.add_argument("--data", type=Path, help="a manifest (default: the one that it was trained on)")
     parser.add_argument("--allow-outside", action="store_true", help="let the manifest name videos outside its folder")
@@ -130,14 +132,9 @@ def main() -> None:
     if options.clips is not None and options.clips < 1:
         parser.error("--clips must be at least 1")
 
-    try:
-        device = check_device(options.device)
-        print(f"{options.run}: an autoencoder of kind {read_config(options.run)['kind']}", file=sys.stderr)
-        result = evaluate(options.run, options.data, options.clips, options.allow_outside, device)
-    except ValueError as error:
-        sys.exit(f"reconstruction: {error}")
-    except KeyboardInterrupt:
-        sys.exit("reconstruction: stopped")
+    device = check_device(options.device)
+    print(f"{options.run}: an autoencoder of kind {read_config(options.run)['kind']}", file=sys.stderr)
+    result = evaluate(options.run, options.data, options.clips, options.allow_outside, device)
     print(json.dumps(result, indent=2) if options.json else report(result))
 
 

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import sys
 import time
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -24,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from lite_sora.autoencoders import load_autoencoder
+from lite_sora.commands import command
 from lite_sora.compute import training_flops
 from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
@@ -189,7 +189,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
         seconds = sum(settings.batch_size / line["clips_per_second"] for line in read_lines(folder / "metrics.jsonl"))
         point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
         point |= evaluate(model, manifest_of(settings), CURVE_CLIPS)
-        with (folder / "curve.jsonl").open("a") as file:
+        with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
 
     every = str(-(-row["steps"] // options.points))
@@ -269,9 +269,10 @@ def part(text: str) -> tuple[int, int]:
     return number - 1, of
 
 
+@command("compare", "stopped; the same command continues from the last checkpoint")
 def main() -> None:
     epilog = "Any other flag goes to every variant, as to train.py."
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=epilog)
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0], epilog=epilog)
     flag, terms = parser.add_argument, parser.add_mutually_exclusive_group()
     flag("--variants", default="dit,uvit,sit", help="presets, or preset:flag=value,…; with commas between")
     flag("--seeds", type=int, default=3, help="runs of each variant")
@@ -288,23 +289,18 @@ def main() -> None:
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(options, name)}")
     options.out = options.out or default_folder(options)
-    try:
-        variants = parse_variants(options.variants)
-        for name, flags in variants.items():
-            settings = parse(DenoiserSettings, [*flags, *options.flags], name)
-            config = model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit
-            if settings.data:
-                settings.toy_corner = corner_of(list(read_manifest(settings.data, settings.allow_outside)))
-            config.training = vars(settings)
-            if reason := unreadable(config):
-                raise CompareError(f"{name}: adherence cannot be measured: {reason}")
-        compare(variants, options)
-    except UserError as error:
-        sys.exit(f"compare: {error}")
-    except KeyboardInterrupt:
-        sys.exit("compare: stopped; the same command continues from the last checkpoint")
+    variants = parse_variants(options.variants)
+    for name, flags in variants.items():
+        settings = parse(DenoiserSettings, [*flags, *options.flags], name)
+        config = model_config(settings, load_autoencoder(settings.autoencoder))  # says what does not fit
+        if settings.data:
+            settings.toy_corner = corner_of(list(read_manifest(settings.data, settings.allow_outside)))
+        config.training = vars(settings)
+        if reason := unreadable(config):
+            raise CompareError(f"{name}: adherence cannot be measured: {reason}")
+    compare(variants, options)
     if first_process():
-        print((options.out / "README.md").read_text(), f"in {options.out}", sep="\n")
+        print((options.out / "README.md").read_text(encoding="utf-8"), f"in {options.out}", sep="\n")
 
 
 if __name__ == "__main__":

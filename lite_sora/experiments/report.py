@@ -48,13 +48,13 @@ def write_report(out: Path, plan: dict) -> None:
     notes = [f"- {name}: {limit}" for name in results for limit in plan["variants"][name]["limits"]]
     lines += ["", "Known beforehand:", "", *notes] if notes else []
     text = "\n".join([*lines, "", "![curves](curves.png)", "![samples](samples.png)", ""])
-    write_whole(out / "README.md", lambda path: path.write_text(text))
+    write_whole(out / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(["variant", "seed", *COLUMNS])
     for run in (run for runs in results.values() for run in runs):
         writer.writerow([run["variant"], run["seed"], *(run[key] for key, _ in COLUMNS.values())])
-    write_whole(out / "results.csv", lambda path: path.write_text(table.getvalue()))
+    write_whole(out / "results.csv", lambda path: path.write_text(table.getvalue(), encoding="utf-8"))
     plot(out / "curves.png", results)
     sample_sheet(results).save(out / "samples.png")
 
@@ -63,7 +63,7 @@ def read_results(out: Path) -> dict[str, list[dict]]:
     """{variant: its finished runs, by seed}."""
     results: dict[str, list[dict]] = {}
     for path in sorted(out.glob("*/seed-*/result.json")):
-        run = json.loads(path.read_text())
+        run = json.loads(path.read_text(encoding="utf-8"))
         run |= run.pop("facts")
         run["folder"] = path.parent
         points = {point["step"]: point for point in read_lines(path.parent / "curve.jsonl")}

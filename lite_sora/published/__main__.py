@@ -11,11 +11,11 @@ table "Pretrained Models". The weights of DiT are under CC-BY-NC.
 
 import argparse
 import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from lite_sora.autoencoders import load_autoencoder
+from lite_sora.commands import command
 from lite_sora.diffusion.objective import PRESETS
 from lite_sora.published import KINDS, OriginalError, from_original
 from lite_sora.published.conventions import CONVENTIONS
@@ -28,9 +28,13 @@ COCO_SCALE = 0.2301  # of the latents of U-ViT on MS-COCO: configs/mscoco_uvit.p
 EXAMPLES = ("207", "7", "0")  # ImageNet's golden retriever; CIFAR-10's horse
 
 
+@command("lite_sora.published", mendable=ValueError)
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m lite_sora.published", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m lite_sora.published",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flag = parser.add_argument
     flag("kind", choices=list(KINDS))
@@ -42,13 +46,10 @@ def main() -> None:
     flag("--convention", choices=CONVENTIONS, help="how the network counts time (default: as the published ones)")
     flag("--guidance", type=float, help='default: 1.5; 2 for captions; 1 for a model without a label for "no class"')
     options = parser.parse_args()
-    try:
-        if (options.out / "config.json").exists():
-            raise OriginalError(f"{options.out} contains a run already; choose another --out")
-        model = make_model(options)
-        model.save_pretrained(options.out)
-    except ValueError as error:
-        sys.exit(f"lite_sora.published: {error}")
+    if (options.out / "config.json").exists():
+        raise OriginalError(f"{options.out} contains a run already; choose another --out")
+    model = make_model(options)
+    model.save_pretrained(options.out)
     print(f"try: python generate.py {shlex.quote(example(model))} --run {options.out}")
 
 

@@ -84,7 +84,7 @@ def _claim(folder: Path) -> bool:
     try:
         if (folder / "config.json").exists():
             return False
-        (folder / "metrics.jsonl").open("x").close()
+        (folder / "metrics.jsonl").open("x", encoding="utf-8").close()
     except FileExistsError:
         return False
     return True

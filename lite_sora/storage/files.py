@@ -34,6 +34,6 @@ def version_of(path: Path) -> tuple[int, int] | None:
     """Size and time of change, which tell a file from another that has taken its place; None without a file."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the system's encoding has no such name
         return None
     return status.st_size, int(status.st_mtime)

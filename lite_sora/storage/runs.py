@@ -22,7 +22,7 @@ class CheckpointError(UserError):
 
 
 def write_json(path: Path, values: dict) -> None:
-    write_whole(path, lambda part: part.write_text(json.dumps(values, indent=2) + "\n"))
+    write_whole(path, lambda part: part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8"))
 
 
 def read_json(path: Path) -> dict:

@@ -9,13 +9,13 @@ caption instead, as an upper bound.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from lite_sora.commands import command
 from lite_sora.data.clip import Clip, ManifestError, check_out, read_manifest, write_manifest
 from lite_sora.toy.sentences import facts_of
 from lite_sora.toy.world import COLOURS, SHAPES
@@ -67,8 +67,9 @@ def with_alt_text(clips: Iterator[Clip], plain: bool = False, seed: int = 0) -> 
         yield replace(clip, caption=clip.caption if plain else text, captions=[])
 
 
+@command("alt_text")
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("manifest", type=Path, help="of the toy world")
     parser.add_argument("--out", type=Path, required=True, help="the new manifest, in the same folder")
     parser.add_argument("--plain", action="store_true", help="the plain true caption instead")
@@ -76,11 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.seed < 0:
         parser.error(f"--seed must be at least 0, not {options.seed}")
-    try:
-        check_out(options.manifest, options.out)
-        count = write_manifest(options.out, with_alt_text(read_manifest(options.manifest), options.plain, options.seed))
-    except ManifestError as error:
-        sys.exit(f"alt_text: {error}")
+    check_out(options.manifest, options.out)
+    count = write_manifest(options.out, with_alt_text(read_manifest(options.manifest), options.plain, options.seed))
     print(f"{count} clips → {options.out}")
 
 

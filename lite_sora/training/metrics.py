@@ -45,8 +45,8 @@ class Metrics:
         self.path = folder / "metrics.jsonl"
         kept = [line for line in read_lines(self.path) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        write_whole(self.path, lambda path: path.write_text(text))
-        self.file = self.path.open("a", buffering=1)
+        write_whole(self.path, lambda path: path.write_text(text, encoding="utf-8"))
+        self.file = self.path.open("a", buffering=1, encoding="utf-8")
         self.board = _tensorboard(folder, step) if tensorboard else None
 
     def write(self, line: dict) -> None:
@@ -86,7 +86,7 @@ def _tensorboard(folder: Path, step: int):
 def read_lines(path: Path) -> list[dict]:
     """The lines of metrics.jsonl, without one that was cut off at the end."""
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:

@@ -235,7 +235,7 @@ def test_a_denoiser_of_a_video_vaes_latents_generates_and_leaves_it_alone(tmp_pa
 
 
 def test_without_diffusers_the_error_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}', encoding="utf-8")
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ValueError, match="the autoencoder .* needs the diffusers package: pip install diffusers"):
         load_autoencoder(tmp_path)
@@ -255,7 +255,7 @@ def test_without_diffusers_the_error_says_what_to_install(tmp_path, monkeypatch)
 )
 def test_other_classes_are_refused_by_name(name, message, tmp_path):
     pytest.importorskip("diffusers")
-    (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}))
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_autoencoder(tmp_path)
 
@@ -280,9 +280,9 @@ def test_weights_are_read_from_safetensors_alone_and_must_fit(tmp_path):
     with pytest.raises(ValueError, match="the autoencoder .* cannot be loaded"):
         load_autoencoder(tmp_path)
     weights.write_bytes(whole)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     for change in ({"latent_channels": 5}, {"layers_per_block": 3}):
-        (tmp_path / "config.json").write_text(json.dumps(config | change))
+        (tmp_path / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
         with pytest.raises(ValueError, match="the autoencoder .* cannot be loaded"):
             load_autoencoder(tmp_path)
 

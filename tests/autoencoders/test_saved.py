@@ -105,10 +105,10 @@ def test_what_is_not_an_autoencoder_is_a_clear_error(tmp_path):
         load_autoencoder(tmp_path / "empty")
     folder = tmp_path / "run"
     save_folder(kl(), folder)
-    text = (folder / "config.json").read_text()
+    text = (folder / "config.json").read_text(encoding="utf-8")
 
     def broken(config: str, message: str) -> None:
-        (folder / "config.json").write_text(config)
+        (folder / "config.json").write_text(config, encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             load_autoencoder(folder)
 
@@ -119,7 +119,7 @@ def test_what_is_not_an_autoencoder_is_a_clear_error(tmp_path):
     other = json.loads(text)
     other["network"]["channels"] = 16
     broken(json.dumps(other), r"model.safetensors does not fit its config.json[\s\S]*size mismatch")
-    (folder / "config.json").write_text(text)
+    (folder / "config.json").write_text(text, encoding="utf-8")
     (folder / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="model.safetensors does not fit"):
         load_autoencoder(folder)

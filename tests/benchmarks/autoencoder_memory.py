@@ -29,7 +29,7 @@ def forget(device: str) -> float:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # Linux; VmHWM counts anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Linux; VmHWM counts anew
     return peak(device)
 
 
@@ -37,7 +37,7 @@ def peak(device: str) -> float:
     """The highest memory use since `forget`, in MiB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    status = Path("/proc/self/status").read_text().splitlines()
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
@@ -65,7 +65,9 @@ def work(mode: str, frames: int, size: int, preset: str, device: str) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, nargs="+", default=[9, 33, 129, 513])
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--preset", default="toy", choices=list(PRESETS))
@@ -87,7 +89,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--frames", str(frames), *map(str, flags)]
             # glibc would keep what is freed for later use; with this, resident memory is what is in use
             environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
-            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8")
             found.append(json.loads(done.stdout) if done.returncode == 0 else {"mib": float("nan"), "video": 0})
         row = " | ".join(f"{one['mib']:.0f}" for one in found)
         print(f"| {frames} | {found[-1]['video']:.1f} | {row} |", flush=True)

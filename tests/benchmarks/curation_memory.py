@@ -41,12 +41,15 @@ RECIPE = """
 
 def write(folder: Path, rows: int) -> None:
     """A recipe, a manifest of so many rows, and a store with all that the recipe will ask for."""
-    (folder / "recipe.yaml").write_text(RECIPE)
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     (folder / "in-stats").mkdir()
     levels = [[step for _, step in steps] for steps in read_recipe(str(folder / "recipe.yaml")).levels()]
     rng = random.Random(0)
     signature = [f"{rng.getrandbits(64):016x}808080" for _ in range(8)]
-    with (folder / "in.jsonl").open("w") as manifest, (folder / "in-stats/rank-0.jsonl").open("w") as store:
+    with (
+        (folder / "in.jsonl").open("w", encoding="utf-8") as manifest,
+        (folder / "in-stats/rank-0.jsonl").open("w", encoding="utf-8") as store,
+    ):
 
         def keep(clip: Clip, steps: list, facts: dict, values: list) -> None:
             found = [facts, *({"value": value} for value in values)]
@@ -71,7 +74,9 @@ def write(folder: Path, rows: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # of a process that measures
     options = parser.parse_args()
@@ -89,7 +94,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), rows)
             command = [sys.executable, __file__, "--folder", folder]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         print(f"| {rows:,} | {done.stdout.strip()} |", flush=True)
 
 

@@ -84,7 +84,9 @@ def readers(path: Path, height: int, width: int, fps: int, threads: int) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--video", type=Path, help="footage (default: a synthetic scene)")
     parser.add_argument("--windows", type=int, default=60, help="windows that each reader reads")
     parser.add_argument("--seconds", type=int, default=30, help="length of the files")

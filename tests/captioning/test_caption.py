@@ -27,13 +27,13 @@ def manifest(tmp_path) -> Path:
     """Three good clips, half of one of them, a broken one and a missing one."""
     for name, shade in SHADES.items():
         write_video(tmp_path / f"{name}.mp4", np.full((8, 32, 48, 3), shade, np.uint8), 8)
-    (tmp_path / "broken.mp4").write_text("404: not found")
+    (tmp_path / "broken.mp4").write_text("404: not found", encoding="utf-8")
     rows = [{"id": name, "video": f"{name}.mp4", "caption": f"an old {name}"} for name in SHADES]
     rows[1] |= {"captions": ["an old grey", "grey, and old"], "language": "en", "split": "test", "stats": {"motion": 1}}
     rows.insert(1, {"id": "half", "video": "light.mp4", "start": 0.5, "end": 1.0, "stats": {"crop": [0, 0, 0.5, 1]}})
     rows.insert(3, {"id": "broken", "video": "broken.mp4", "caption": "x"})
     rows.insert(4, {"id": "missing", "video": "missing.mp4", "caption": "x"})
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return tmp_path / "in.jsonl"
 
 
@@ -70,7 +70,7 @@ def test_every_clip_gets_its_caption_and_keeps_what_it_had(manifest):
 
 def test_what_cannot_be_read_is_left_out_and_listed(manifest):
     outcome, _ = run(manifest, Captioner())
-    listed = (manifest.parent / "out-captions/skipped.txt").read_text().splitlines()
+    listed = (manifest.parent / "out-captions/skipped.txt").read_text(encoding="utf-8").splitlines()
     assert [line.split(": ")[:2] for line in listed] == [["broken", "broken.mp4"], ["missing", "missing.mp4"]]
     assert "not a video" in listed[0] and "no such file" in listed[1] and outcome.reasons == listed
 
@@ -102,9 +102,9 @@ def test_captioning_again_adds_to_the_history(manifest):
 def test_a_caption_edited_by_hand_is_kept_too(manifest):
     run(manifest, Captioner())
     out = manifest.with_name("out.jsonl")
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     rows[0]["caption"] = "Better."
-    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     _, clips = run(out, Captioner(name="ear"), name="more")
     entries = [(entry["model"], entry["caption"]) for entry in clips["dark"].stats["captioning"]]
     assert entries[0] == (None, "an old dark") and entries[2] == (None, "Better.") and len(entries) == 4
@@ -173,7 +173,10 @@ def test_two_ranks_share_the_clips(manifest):
     assert {clip.id: clip for clip in read_manifest(out)} == expected
     assert sorted(done.stdout.split("\n")[:2]) == ["described 2 outcome 4", "described 2 outcome None"]
     shares = [
-        {json.loads(line)["id"] for line in (manifest.parent / f"out-captions/rank-{rank}.jsonl").open()}
+        {
+            json.loads(line)["id"]
+            for line in (manifest.parent / f"out-captions/rank-{rank}.jsonl").open(encoding="utf-8")
+        }
         for rank in (0, 1)
     ]
     assert shares == [{"dark", "grey", "missing"}, {"half", "broken", "light"}]
@@ -318,7 +321,7 @@ def test_models_that_do_not_fit(manifest):
     ],
 )
 def test_manifests_that_cannot_be_used(manifest, name, row, message):
-    with manifest.open("a") as lines:
+    with manifest.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row) + "\n" if row else "")
     captioner = Captioner()
     with pytest.raises(ManifestError, match=message):
@@ -327,6 +330,6 @@ def test_manifests_that_cannot_be_used(manifest, name, row, message):
 
 
 def test_an_empty_manifest_is_an_error(tmp_path):
-    (tmp_path / "in.jsonl").write_text("\n")
+    (tmp_path / "in.jsonl").write_text("\n", encoding="utf-8")
     with pytest.raises(ManifestError, match="contains no clips"):
         run(tmp_path / "in.jsonl", Captioner())

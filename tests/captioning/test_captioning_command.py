@@ -29,7 +29,7 @@ def home(tmp_path_factory) -> Path:
     transformers.LlamaForCausalLM(transformers.LlamaConfig(**tiny.TEXT)).save_pretrained(home / "writer")
     tiny.tokens().save_pretrained(home / "writer")
     write_toy_dataset(home / "toy", clips=5)
-    with (home / "toy/manifest.jsonl").open("a") as lines:
+    with (home / "toy/manifest.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"id": "gone", "video": "gone.mp4", "caption": "a ghost"}) + "\n")
     return home
 
@@ -121,7 +121,7 @@ def test_single_frames_and_a_language_model_in_chinese(home, monkeypatch, capsys
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(home, monkeypatch, capsys, wrong, message):
-    (home / "toy/manifest-captions").write_text("a file")
+    (home / "toy/manifest-captions").write_text("a file", encoding="utf-8")
     *wrong, message = (word.replace("{home}", str(home)) for word in (*wrong, message))
     out, reason = run(monkeypatch, capsys, *flags(home, "--model", str(home / "idefics3"), *wrong))
     assert message in reason and "\n" not in reason and not out

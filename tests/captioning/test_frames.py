@@ -136,7 +136,7 @@ def test_a_still_picture_has_one_frame(tmp_path, sampling):
 
 
 def test_broken_files_are_told_with_their_reason(tmp_path, still):
-    (tmp_path / "broken.mp4").write_text("404: not found")
+    (tmp_path / "broken.mp4").write_text("404: not found", encoding="utf-8")
     with pytest.raises(ClipError, match="not a video"):
         read_chosen(tmp_path / "broken.mp4", Clip("x", "broken.mp4", ""), FrameChoice())
     good, late = Clip("x", "still.mp4", ""), Clip("y", "still.mp4", "", start=9.0)

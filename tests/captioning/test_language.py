@@ -137,12 +137,13 @@ def test_code_of_a_model_runs_only_when_it_is_trusted(tmp_path):
         "from transformers import LlamaConfig, LlamaForCausalLM\n"
         "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
         "class OwnModel(LlamaForCausalLM):\n    config_class = OwnConfig\n"
-        f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\n",
+        encoding="utf-8",
     )
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     config |= {"model_type": "own", "architectures": ["OwnModel"]}
     config["auto_map"] = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ModelError, match="brings Python code of its own.*--trust-remote-code"):
         load_language_model(folder, "cpu")
     assert not (tmp_path / "ran").exists()
@@ -177,7 +178,7 @@ def test_prompts_that_cannot_be_used(tmp_path):
         read_prompt("vidoe")
     with pytest.raises(ValueError, match="there are none in 'tlh'"):
         read_prompt("video", "tlh")
-    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "empty.txt").write_text(" \n", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
     with pytest.raises(ValueError, match="empty.txt: the file is empty"):
         read_prompt(str(tmp_path / "empty.txt"))

@@ -220,10 +220,10 @@ def test_a_folder_of_something_else(tmp_path):
         load_captioner(str(tmp_path))
     with pytest.raises(ModelError, match="there is no folder"):
         load_captioner(str(tmp_path / "missing"))
-    (tmp_path / "config.json").write_text('{"denoiser": "dit"}')
+    (tmp_path / "config.json").write_text('{"denoiser": "dit"}', encoding="utf-8")
     with pytest.raises(ModelError, match="not a model of the transformers library"):
         load_captioner(str(tmp_path))
-    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match="config.json is not JSON"):
         load_captioner(str(tmp_path))
 
@@ -271,7 +271,7 @@ def test_a_model_without_a_chat_template(folder, tmp_path):
 @pytest.mark.parametrize("template", ["{{ messages[0]['content'][-1]['text'] }}", "<image>", "{{ messages[1]['x'] }}"])
 def test_a_chat_template_that_drops_frames(folder, tmp_path, template):
     copy = Path(shutil.copytree(folder("smolvlm"), tmp_path / "smolvlm"))
-    (copy / "chat_template.jinja").write_text(template)
+    (copy / "chat_template.jinja").write_text(template, encoding="utf-8")
     with pytest.raises(ModelError, match="chat template"):
         load_captioner(str(copy))
 
@@ -295,12 +295,14 @@ def test_code_of_the_models_own_runs_only_when_trusted(folder, tmp_path, monkeyp
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(tmp_path / "cache")
     copy = Path(shutil.copytree(folder("smolvlm"), tmp_path / "own"))
-    (copy / "own.py").write_text(CODE)
-    config = json.loads((copy / "config.json").read_text()) | {"model_type": "own_captioner"}
+    (copy / "own.py").write_text(CODE, encoding="utf-8")
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8")) | {"model_type": "own_captioner"}
     config["auto_map"] = {"AutoConfig": "own.OwnConfig", "AutoModelForImageTextToText": "own.OwnModel"}
-    (copy / "config.json").write_text(json.dumps(config))
-    settings = json.loads((copy / "processor_config.json").read_text()) | {"processor_class": "Idefics3Processor"}
-    (copy / "processor_config.json").write_text(json.dumps(settings))
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    settings = json.loads((copy / "processor_config.json").read_text(encoding="utf-8")) | {
+        "processor_class": "Idefics3Processor"
+    }
+    (copy / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(ModelError, match="trust"):
         load_captioner(str(copy), device="cpu")
     assert not list(tmp_path.rglob("ran"))

@@ -158,7 +158,7 @@ def test_the_command_prints_writes_and_draws(toy, tmp_path):
     text = commands.run(*words, cwd=tmp_path).stdout
     assert "256 captions of 64 clips" in text and "all right in 100.0% of 256 captions" in text
     assert "problems: 1\nm.jsonl, line 65: not JSON" in text
-    found = json.loads((tmp_path / "s.json").read_text())
+    found = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert found["facts"]["right"] == 1 and found["words"]["max"] == 7 and found["problems"] == 1
     with Image.open(tmp_path / "s.png") as picture:
         assert picture.size[0] > 1000 and len(picture.convert("RGB").getcolors(100_000)) > 10
@@ -167,14 +167,14 @@ def test_the_command_prints_writes_and_draws(toy, tmp_path):
 
 def test_the_command_with_a_clip(toy, tmp_path, tiny_clip, monkeypatch, capsys):  # noqa: F811
     two = absolute(toy, tmp_path / "two.jsonl")
-    two.write_text("".join(two.read_text().splitlines(keepends=True)[:2]))
+    two.write_text("".join(two.read_text(encoding="utf-8").splitlines(keepends=True)[:2]), encoding="utf-8")
     call(monkeypatch, two, "--allow-outside", "--clip", tiny_clip, "--device", "cpu", "--out", tmp_path / "s.json")
     assert "similarity" in capsys.readouterr().out
     model, expected = FrameTextSimilarity(tiny_clip), []
     for clip in read_manifest(two, allow_outside=True):
         frames = Footage(clip, clip.video, Reader(clip.video)).pick(3)
         expected += model.score([frames] * len(clip.captions), clip.captions)
-    found = json.loads((tmp_path / "s.json").read_text())
+    found = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
     assert found["clip"] == tiny_clip and found["similarity"]["mean"] == pytest.approx(np.mean(expected), abs=1e-5)
 
 
@@ -192,7 +192,7 @@ def test_the_command_says_what_is_wrong(toy, tmp_path, monkeypatch, capsys):
         call(monkeypatch, toy, "--clip", tmp_path)
     with pytest.raises(SystemExit, match="--device nonsense: this machine has cpu"):
         call(monkeypatch, toy, "--device", "nonsense")
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     for flag in ("--out", "--picture"):
         with pytest.raises(SystemExit, match=f"{flag} .*: the folder .* cannot be made"):
             call(monkeypatch, toy, flag, tmp_path / "file/below/s.json")

@@ -139,7 +139,7 @@ def test_training_captions_come_from_the_runs_data(tmp_path):
     write_manifest(tmp_path / "m.jsonl", [held_out, *clips])
     run = {"data": str(tmp_path / "m.jsonl")}
     assert training_captions(run, most=3) == ["caption 1", "caption 2", "caption 3"]
-    (tmp_path / "m.jsonl").write_text("no manifest\n")
+    (tmp_path / "m.jsonl").write_text("no manifest\n", encoding="utf-8")
     assert training_captions(run) == training_captions({"data": str(tmp_path / "gone.jsonl")}) == []
     assert training_captions({}) == []
 

@@ -59,12 +59,12 @@ def save(folder: Path, model_class, config, tokenizer, images=None, processor=No
     if images is not None:
         images.save_pretrained(folder)
     if processor is not None:
-        (folder / "processor_config.json").write_text(json.dumps(processor))
+        (folder / "processor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     if video is not None:
-        (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(video), encoding="utf-8")
     if image:
         template = TEMPLATE.replace("IMAGE", image).replace("VIDEO", clip or "")
-        (folder / "chat_template.jinja").write_text(template)
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
 def smolvlm(folder: Path) -> None:
@@ -287,7 +287,7 @@ def gemma3(folder: Path) -> None:
     )
     save(folder, model, config, tokenizer, images, settings, image="<start_of_image>")
     template = folder / "chat_template.jinja"
-    template.write_text("{{ bos_token }}" + template.read_text())
+    template.write_text("{{ bos_token }}" + template.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def paligemma(folder: Path) -> None:

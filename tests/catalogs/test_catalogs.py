@@ -36,7 +36,7 @@ def catalog(monkeypatch, tmp_path):
 
 
 def rejected(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "manifest.rejected.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "manifest.rejected.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def reasons(folder: Path) -> list[str]:
@@ -173,11 +173,11 @@ def test_panda70m_cut_by_video2dataset(monkeypatch, tmp_path):
         "error_message": None,
         "yt_meta_dict": None,
     }
-    (v2d / "00000/0000000_00000.json").write_text(json.dumps(row))
-    (v2d / "00000/0000000_00001.json").write_text("{")
+    (v2d / "00000/0000000_00000.json").write_text(json.dumps(row), encoding="utf-8")
+    (v2d / "00000/0000000_00001.json").write_text("{", encoding="utf-8")
     failed = row | {"key": "0000001", "status": "failed_to_download", "error_message": "gone"}
-    (v2d / "00000/0000001.json").write_text(json.dumps(failed))
-    (v2d / "00000_stats.json").write_text('{"count": 3}')
+    (v2d / "00000/0000001.json").write_text(json.dumps(failed), encoding="utf-8")
+    (v2d / "00000_stats.json").write_text('{"count": 3}', encoding="utf-8")
     clips = run(monkeypatch, "panda-70m", v2d, out=tmp_path / "manifest.jsonl", flags="--split val")
     assert clips == [
         Clip(
@@ -459,7 +459,7 @@ def test_lite_sora(catalog, tmp_path):
 def test_videos_outside_are_written_relatively_and_announced(catalog, tmp_path, capsys):
     videos = touch(tmp_path / "disk", "qJrOyggIB-w.mp4")
     (tmp_path / "work").mkdir()
-    (tmp_path / "a.jsonl").write_text(INTERNVID)
+    (tmp_path / "a.jsonl").write_text(INTERNVID, encoding="utf-8")
     flags = ["internvid", "--annotations", "a.jsonl", "--videos", videos, "--out", "work/manifest.jsonl"]
     done = commands.run("-m", "lite_sora.catalogs", *flags, cwd=tmp_path)
     assert "1 clips" in done.stdout and "--allow-outside" in done.stdout
@@ -544,17 +544,19 @@ def test_flags_that_do_not_fit(flags, message, catalog, capsys):
 
 
 def test_the_annotations_are_not_overwritten(monkeypatch, tmp_path):
-    (tmp_path / "a.jsonl").write_text(INTERNVID)
+    (tmp_path / "a.jsonl").write_text(INTERNVID, encoding="utf-8")
     with pytest.raises(SystemExit, match="would overwrite"):
         run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl")
     with pytest.raises(SystemExit, match=r"b\.jsonl: there is no such file"):
         run(monkeypatch, "internvid", tmp_path / "b.jsonl", out=tmp_path / "manifest.jsonl")
-    with pytest.raises(SystemExit, match=r"^--out .*: the folder .*/a\.jsonl cannot be made"):
+    with pytest.raises(SystemExit, match=r"^catalogs: --out .*: the folder .*/a\.jsonl cannot be made"):
         run(monkeypatch, "internvid", tmp_path / "a.jsonl", out=tmp_path / "a.jsonl/manifest.jsonl")
 
 
 def test_several_files_make_one_manifest(monkeypatch, tmp_path):
     for split in ("train", "val"):
-        (tmp_path / f"results_2M_{split}.csv").write_text(f"videoid,page_dir,name\n{split},000001_000050,a clip\n")
+        (tmp_path / f"results_2M_{split}.csv").write_text(
+            f"videoid,page_dir,name\n{split},000001_000050,a clip\n", encoding="utf-8"
+        )
     clips = run(monkeypatch, "webvid-10m", *sorted(tmp_path.glob("*.csv")), out=tmp_path / "manifest.jsonl")
     assert [(clip.id, clip.split) for clip in clips] == [("train", "train"), ("val", "val")]

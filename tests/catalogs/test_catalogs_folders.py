@@ -26,9 +26,9 @@ def test_folder(monkeypatch, tmp_path):
     videos = touch(tmp_path / "my", "b/dog.MKV", "a.mp4", "c.mp4", "d.mp4", "e.mp4", "notes.pdf")
     (videos / "a.txt").write_text("\ufeff a cat\n jumps\n", encoding="utf-8")
     row = {"text": "ein Hund", "captions": ["a dog"], "start": "0:01", "end": 2.5, "split": "validate", "fps": 30}
-    (videos / "b/dog.json").write_text(json.dumps(row | {"source": "film", "language": "de"}))
-    (videos / "d.json").write_text("{")
-    (videos / "e.txt").write_text(" \n")
+    (videos / "b/dog.json").write_text(json.dumps(row | {"source": "film", "language": "de"}), encoding="utf-8")
+    (videos / "d.json").write_text("{", encoding="utf-8")
+    (videos / "e.txt").write_text(" \n", encoding="utf-8")
     clips = run(monkeypatch, "folder", videos, out=tmp_path / "manifest.jsonl", flags="--language en")
     assert clips == [
         Clip("a", "my/a.mp4", "a cat jumps", language="en"),
@@ -212,7 +212,7 @@ SAMPLES = [
 def test_from_data_juicer(monkeypatch, tmp_path):
     (tmp_path / "dj").mkdir()
     path = tmp_path / "dj" / "dataset.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES))
+    path.write_text("".join(json.dumps(row) + "\n" for row in SAMPLES), encoding="utf-8")
     clips = run(monkeypatch, "data-juicer", path, out=tmp_path / "manifest.jsonl", flags="--language en")
     assert clips[0] == Clip(
         "6513",

@@ -151,14 +151,14 @@ def test_a_json_array_does_not_depend_on_where_the_chunks_end(tmp_path, monkeypa
         for text in (json.dumps(items), json.dumps(items, indent=2, ensure_ascii=False) + "\n"):
             path.write_text(text, encoding="utf-8")
             assert [row for _, row in json_rows(path)] == items
-    path.write_text(" [ ] ")
+    path.write_text(" [ ] ", encoding="utf-8")
     assert list(json_rows(path)) == []
 
 
 def test_a_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "LONGEST_FIELD", 1000)
     path = tmp_path / "a.csv"
-    path.write_text('id,name\n1,fine\n2,"open\n' + "".join(f"{n},good\n" for n in range(3, 400)))
+    path.write_text('id,name\n1,fine\n2,"open\n' + "".join(f"{n},good\n" for n in range(3, 400)), encoding="utf-8")
     found = [(where, row) for where, row in csv_rows(path, ["id"])]
     assert found[0] == ("a.csv, line 2", {"id": "1", "name": "fine"})
     where, bad = found[1]
@@ -168,7 +168,7 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_file(tmp_path, monkey
 
 def test_a_line_without_an_end_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "LONGEST_FIELD", 1000)
-    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": "' + "x" * 2000)
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": "' + "x" * 2000, encoding="utf-8")
     found = jsonl_rows(tmp_path / "a.jsonl")
     assert next(found)[1] == {"a": 1}
     with pytest.raises(CatalogError, match="line 2: longer than"):
@@ -179,7 +179,7 @@ def test_a_line_without_an_end_is_an_error(tmp_path, monkeypatch):
 
 
 def webvid_file(path: Path, count: int) -> Path:
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write("videoid,contentUrl,duration,page_dir,name\n")
         file.writelines(f"{n},https://x,PT00H00M17S,000001_000050,clip number {n} {'x' * 50}\n" for n in range(count))
     return path
@@ -187,7 +187,7 @@ def webvid_file(path: Path, count: int) -> Path:
 
 def internvid_file(path: Path, count: int) -> Path:
     times = '"Start_timestamp": "00:00:00.000", "End_timestamp": "00:00:04.004"'
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.writelines(f'{{"YoutubeID": "{n:011d}", {times}, "Caption": "{"x" * 80}"}}\n' for n in range(count))
     return path
 
@@ -195,7 +195,7 @@ def internvid_file(path: Path, count: int) -> Path:
 def shot2story_file(path: Path, count: int) -> Path:
     """All on one line."""
     shots = {"video_names": ["s_0_1.mp4"], "captions": [""]}
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         item = (json.dumps({"video": f"{n}.1.mp4", "whole_caption": "x" * 150} | shots) for n in range(count))
         file.write("[" + next(item))
         file.writelines(f", {one}" for one in item)

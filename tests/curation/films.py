@@ -41,7 +41,7 @@ def write_films(folder: Path) -> Path:
     for path in _films().iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "copy.mp4").write_bytes((folder / "a.mp4").read_bytes())
-    (folder / "broken.mp4").write_text("404: not found")
+    (folder / "broken.mp4").write_text("404: not found", encoding="utf-8")
     lines = [json.dumps({"id": name, "video": f"{name}.mp4", "caption": f"film {name}"}) for name in NAMES]
-    (folder / "in.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "in.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "in.jsonl"

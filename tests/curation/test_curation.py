@@ -38,7 +38,7 @@ def manifest(tmp_path) -> Path:
 def run(manifest: Path, recipe: str = RECIPE, name: str = "out", workers: int = 0):
     """Curates `manifest` by a recipe; returns what was selected, and the clips that were written."""
     path = manifest.with_name(f"{name}.yaml")
-    path.write_text(recipe)
+    path.write_text(recipe, encoding="utf-8")
     out = manifest.with_name(f"{name}.jsonl")
     return curate(read_recipe(str(path)), manifest, out, workers, show=False), list(read_manifest(out))
 
@@ -151,7 +151,7 @@ def test_a_file_that_changed_is_measured_again(manifest, measured):
 def test_captions_matter_only_to_what_reads_them(manifest, measured):
     run(manifest)
     measured.clear()
-    manifest.write_text(manifest.read_text().replace("film a", "another"))
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace("film a", "another"), encoding="utf-8")
     run(manifest)
     assert measured == []
 
@@ -186,7 +186,7 @@ def test_several_rows_of_one_file(manifest):
     rows = [{"id": f"a{i}", "video": "a.mp4", "caption": text} for i, text in enumerate(["one", "two"])]
     rows += [{"id": "part", "video": "a.mp4", "caption": "one", "start": 0.5, "end": 2}]
     rows += [{"id": "late", "video": "a.mp4", "start": 9, "end": 10}]
-    manifest.write_text("\n".join(map(json.dumps, rows)))
+    manifest.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert [clip.id for clip in run(manifest, "[exact_duplicates]")[1]] == ["a0", "part"]
     assert [clip.id for clip in run(manifest, "[exact_duplicates: {with_caption: true}]")[1]] == ["a0", "a1", "part"]
     assert reasons(manifest)["late"] == "starts at 9 s, but the file ends at 2.5 s"
@@ -201,7 +201,7 @@ def test_borders_are_cropped_for_what_follows(tmp_path):
     boxed = np.zeros((32, 96, 128, 3), np.uint8)
     boxed[:, 24:72] = film(1, 32)[:, 24:72]
     write_video(tmp_path / "boxed.mp4", boxed, FPS)
-    (tmp_path / "in.jsonl").write_text('{"id": "x", "video": "boxed.mp4"}\n')
+    (tmp_path / "in.jsonl").write_text('{"id": "x", "video": "boxed.mp4"}\n', encoding="utf-8")
     recipe = "[luminance: {min: null}, split_by_duration: {seconds: 1}, border_crop: {min: 0.4}, luminance: {min: 100}]"
     _, kept = run(tmp_path / "in.jsonl", recipe)
     assert [clip.id for clip in kept] == ["x-000", "x-001"]
@@ -230,7 +230,7 @@ def test_the_report(manifest):
     run(manifest)
     report = manifest.with_name("out-report")
     assert {path.name for path in report.iterdir()} == {"report.md", "numbers.png", "frames.png"}
-    text = (report / "report.md").read_text()
+    text = (report / "report.md").read_text(encoding="utf-8")
     assert "8 clips came in, 4 clips" in text
     assert "| readable | 8 | 6 | 75.0% |" in text and "| luminance(min=20, max=200) | 6 | 5 | 83.3% |" in text
     assert "- `missing` (missing.mp4): there is no such file" in text
@@ -260,7 +260,9 @@ def test_a_histogram_is_drawn_from_a_sample_of_many_clips():
 def test_a_recipe_that_keeps_nothing(manifest):
     selection, kept = run(manifest, "[duration: {min: 100}]")
     assert kept == [] and manifest.with_name("out.jsonl").read_bytes() == b""
-    assert "0 clips (0.00 hours) were kept" in manifest.with_name("out-report").joinpath("report.md").read_text()
+    assert "0 clips (0.00 hours) were kept" in manifest.with_name("out-report").joinpath("report.md").read_text(
+        encoding="utf-8"
+    )
 
 
 # ---------------------------------------------------------------- what is refused
@@ -273,10 +275,10 @@ def test_where_the_output_may_be(manifest, tmp_path):
         curate(recipe, manifest, tmp_path / "elsewhere" / "out.jsonl", 0)
     with pytest.raises(ManifestError, match="would overwrite"):
         curate(recipe, manifest, manifest, 0)
-    manifest.with_name("none.jsonl").write_text("\n")
+    manifest.with_name("none.jsonl").write_text("\n", encoding="utf-8")
     with pytest.raises(ManifestError, match="contains no clips"):
         curate(recipe, manifest.with_name("none.jsonl"), manifest.with_name("out.jsonl"), 0)
-    manifest.write_text('{"id": "x", "video": "../../x.mp4"}')
+    manifest.write_text('{"id": "x", "video": "../../x.mp4"}', encoding="utf-8")
     with pytest.raises(ManifestError, match="outside"):
         curate(recipe, manifest, manifest.with_name("out.jsonl"), 0)
     assert not manifest.with_name("out.jsonl").exists()
@@ -295,10 +297,10 @@ def test_the_command_names_what_is_wrong(manifest):
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
         return done.stderr
 
-    assert stopped(command(manifest, recipe="pandas")).startswith("error: pandas: neither a file nor a recipe")
+    assert stopped(command(manifest, recipe="pandas")).startswith("curation: pandas: neither a file nor a recipe")
     assert "--device nonsense: this machine has cpu" in stopped([*command(manifest), "--device", "nonsense"])
     for name, flag in (("in-stats", "--manifest"), ("out-report", "--out")):
-        manifest.with_name(name).write_text("a file")
+        manifest.with_name(name).write_text("a file", encoding="utf-8")
         reason = stopped(command(manifest))
         assert flag in reason and f"{name} cannot be made (File exists)" in reason
         manifest.with_name(name).unlink()
@@ -335,7 +337,9 @@ def test_a_run_that_is_killed_goes_on_and_leaves_no_process_behind(manifest):
 def _alive_in_session(session: int) -> bool:
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.getsid(int(path.name)) == session and "\nState:\tZ" not in (path / "status").read_text():
+            if os.getsid(int(path.name)) == session and "\nState:\tZ" not in (path / "status").read_text(
+                encoding="utf-8"
+            ):
                 return True
         except OSError:
             continue

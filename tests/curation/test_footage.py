@@ -156,7 +156,7 @@ def test_the_digest_is_that_of_the_video_alone(path, tmp_path):
 
 
 def test_what_has_no_packets(tmp_path):
-    (tmp_path / "a.mp4").write_text("404: not found")
+    (tmp_path / "a.mp4").write_text("404: not found", encoding="utf-8")
     with pytest.raises(ClipError, match="not a video that can be opened"):
         read_packets(tmp_path / "a.mp4")
 

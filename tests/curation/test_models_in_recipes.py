@@ -36,8 +36,10 @@ def test_frames_and_captions_are_compared(workers, tmp_path, clip, asked):  # no
 
     def scores() -> dict[str, float]:
         rows = [{"id": name, "video": f"{name}.mp4", "caption": text} for name, text in captions.items()]
-        manifest.write_text("\n".join(map(json.dumps, rows)))
-        (tmp_path / "recipe.yaml").write_text(f"[text_similarity: {{model: '{clip}', min: -1, frames: 2}}]")
+        manifest.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        (tmp_path / "recipe.yaml").write_text(
+            f"[text_similarity: {{model: '{clip}', min: -1, frames: 2}}]", encoding="utf-8"
+        )
         curate(read_recipe(str(tmp_path / "recipe.yaml")), manifest, out, workers, show=False)
         return {row.id: row.stats["text_similarity"] for row in read_manifest(out)}
 
@@ -56,20 +58,20 @@ def test_frames_and_captions_are_compared(workers, tmp_path, clip, asked):  # no
 
 def test_a_model_that_is_not_there(tmp_path):
     manifest = write_films(tmp_path)
-    (tmp_path / "recipe.yaml").write_text("[text_similarity: {model: /nowhere}]")
+    (tmp_path / "recipe.yaml").write_text("[text_similarity: {model: /nowhere}]", encoding="utf-8")
     with pytest.raises(ModelError, match="/nowhere"):
         curate(read_recipe(str(tmp_path / "recipe.yaml")), manifest, tmp_path / "out.jsonl", 0, show=False)
 
 
 def recipe_with(folder, clip: str):  # noqa: F811
     steps = f"[split_by_duration: {{seconds: 1}}, text_similarity: {{model: '{clip}', min: -1, frames: 2}}]"
-    (folder / "recipe.yaml").write_text(steps)
+    (folder / "recipe.yaml").write_text(steps, encoding="utf-8")
     return read_recipe(str(folder / "recipe.yaml"))
 
 
 def test_the_clips_of_a_file_are_one_batch(tmp_path, clip, asked):  # noqa: F811
     manifest = write_films(tmp_path)
-    manifest.write_text(json.dumps({"id": "a", "video": "a.mp4", "caption": "a red square"}))
+    manifest.write_text(json.dumps({"id": "a", "video": "a.mp4", "caption": "a red square"}), encoding="utf-8")
     selection = curate(recipe_with(tmp_path, clip), manifest, tmp_path / "out.jsonl", 0, show=False)
     assert asked == [[(2, "a red square")] * 3] and len(list(selection.kept)) == 3
 

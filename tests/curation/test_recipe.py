@@ -10,7 +10,7 @@ from lite_sora.curation.recipe import SHIPPED, TRANSLATIONS, RecipeError, Step, 
 
 
 def written(tmp_path, text: str, name: str = "recipe.yaml") -> str:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     return str(tmp_path / name)
 
 
@@ -174,6 +174,6 @@ def test_a_recipe_that_is_not_text(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("- duration # für kurze".encode("latin-1"))
     with pytest.raises(RecipeError, match="latin.yaml: not a text file in UTF-8"):
         read_recipe(str(tmp_path / "latin.yaml"))
-    (tmp_path / "date.yaml").write_text("- duration: {min: 2024-13-45}")
+    (tmp_path / "date.yaml").write_text("- duration: {min: 2024-13-45}", encoding="utf-8")
     with pytest.raises(RecipeError, match="date.yaml: not YAML"):
         read_recipe(str(tmp_path / "date.yaml"))

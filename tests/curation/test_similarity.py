@@ -29,7 +29,7 @@ def save_preprocessor(folder, kind: str, **more) -> None:
     """As on the hub: what CLIP's and ViT's preprocessor_config.json say."""
     config = {"image_processor_type": kind, "do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255}
     config |= {"do_normalize": True, "image_mean": MEAN, "image_std": STD, "resample": 3, **more}
-    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+    (folder / "preprocessor_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def folder(tmp_path):
     for name, width in (("a", 64), ("b", 48)):
         write_video(tmp_path / f"{name}.mp4", np.zeros((20, 48, width, 3), np.uint8), fps=10)
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
-    (tmp_path / "broken.mp4").write_text("<html>404</html>")
+    (tmp_path / "broken.mp4").write_text("<html>404</html>", encoding="utf-8")
     return tmp_path
 
 
@@ -32,7 +32,7 @@ GOOD = [
 
 def checked(folder, rows):
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-    (folder / "clips.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "clips.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return check(folder / "clips.jsonl")
 
 
@@ -126,6 +126,6 @@ def test_the_command(folder):
     assert done.returncode == 1 and "line 5: id '1' is that of line 1 too" in done.stdout
     assert (folder / "other.png").is_file()
     done = run(folder / "clips.jsonl", "--picture", folder / "a.mp4/picture.png")
-    assert done.returncode == 1 and done.stderr.startswith("--picture ") and "cannot be made" in done.stderr
+    assert done.returncode == 1 and "check: --picture " in done.stderr and "cannot be made" in done.stderr
     done = run(folder / "nothing.jsonl")
     assert done.returncode == 1 and "there is no such manifest" in done.stderr and "Traceback" not in done.stderr

@@ -192,14 +192,17 @@ def test_a_manifest_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_row_with_captions_but_no_caption_takes_the_first(tmp_path):
     path = tmp_path / "manifest.jsonl"
-    path.write_text(json.dumps({"video": "a.mp4", "caption": " ", "captions": ["", "a cat", "a dog"]}) + "\n")
+    path.write_text(
+        json.dumps({"video": "a.mp4", "caption": " ", "captions": ["", "a cat", "a dog"]}) + "\n", encoding="utf-8"
+    )
     assert next(read_manifest(path)).caption == "a cat"
 
 
 def test_half_a_character_is_no_caption(tmp_path):
     path = tmp_path / "manifest.jsonl"
     path.write_text(
-        '{"video": "a.mp4", "caption": "a cat \\ud83d\\ude00"}\n{"video": "a.mp4", "caption": "a cat \\ud83d"}\n'
+        '{"video": "a.mp4", "caption": "a cat \\ud83d\\ude00"}\n{"video": "a.mp4", "caption": "a cat \\ud83d"}\n',
+        encoding="utf-8",
     )
     clips = read_manifest(path)
     assert next(clips).caption == "a cat \U0001f600"

@@ -486,7 +486,9 @@ def test_missing_and_empty_files(tmp_path):
 @pytest.mark.parametrize("suffix", ["mp4", "webm", "avi", "png", "gif", "html"])
 def test_files_that_are_no_videos(suffix, tmp_path):
     reason = "not a video that can be opened|cannot be decoded"
-    (tmp_path / f"page.{suffix}").write_text("<!DOCTYPE html><html><body>404: not found</body></html>\n" * 40)
+    (tmp_path / f"page.{suffix}").write_text(
+        "<!DOCTYPE html><html><body>404: not found</body></html>\n" * 40, encoding="utf-8"
+    )
     unusable(tmp_path / f"page.{suffix}", reason)
     (tmp_path / f"noise.{suffix}").write_bytes(np.random.default_rng(0).bytes(5000))
     unusable(tmp_path / f"noise.{suffix}", reason)
@@ -507,7 +509,7 @@ def test_texts_and_playlists_are_not_opened(tmp_path):
         "a.srt": "1\n00:00:01,000 --> 00:00:04,000\nwords\n",
     }
     for name, text in texts.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
         unusable(tmp_path / name, "not a video that can be opened, nor a picture")
 
 

@@ -129,14 +129,16 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     printed = run(monkeypatch, capsys, *flags)
     assert calls == ["sit", "uvit", "uvit"] and (tmp_path / "cmp/sit/seed-0/result.json").read_bytes() == first
 
-    plan = json.loads((tmp_path / "cmp/plan.json").read_text())
+    plan = json.loads((tmp_path / "cmp/plan.json").read_text(encoding="utf-8"))
     rows = plan["variants"]
     compute = [row["steps"] * row["flops"] for row in rows.values()]
     assert rows["sit"]["steps"] == 20 and rows["uvit:objective=v"]["steps"] != 20
     assert compute[1] == pytest.approx(compute[0], rel=0.1) and compute[1] <= compute[0]
-    curve = [json.loads(line) for line in (tmp_path / "cmp/sit/seed-0/curve.jsonl").read_text().splitlines()]
+    curve = [
+        json.loads(line) for line in (tmp_path / "cmp/sit/seed-0/curve.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [point["step"] for point in curve] == [10, 20] and curve[1]["seconds"] > curve[0]["seconds"] > 0
-    table = list(csv.DictReader((tmp_path / "cmp/results.csv").open()))
+    table = list(csv.DictReader((tmp_path / "cmp/results.csv").open(encoding="utf-8")))
     assert {row["variant"] for row in table} == {"sit", "uvit:objective=v"}
     assert all(float(row["x0 error"]) > 0 for row in table)
     assert "| sit |" in printed and "| uvit:objective=v |" in printed and "| TFLOPs |" in printed
@@ -189,12 +191,12 @@ def test_seconds_as_a_budget(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare, "step_seconds", lambda *_: 0.25)
     words = "--variants sit --seeds 1 --budget 3s --points 1 --clips 2 --out cmp"
     run(monkeypatch, capsys, *words.split())
-    assert json.loads((tmp_path / "cmp/plan.json").read_text())["variants"]["sit"]["steps"] == 12
+    assert json.loads((tmp_path / "cmp/plan.json").read_text(encoding="utf-8"))["variants"]["sit"]["steps"] == 12
 
 
 def test_bad_input(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "films.jsonl").write_text('{"video": "film.mp4", "caption": "a film"}\n')
+    (tmp_path / "films.jsonl").write_text('{"video": "film.mp4", "caption": "a film"}\n', encoding="utf-8")
     for words, message in {
         "--variants vit": "'vit' is not one of",
         "--variants dit:path=curved": "curved",

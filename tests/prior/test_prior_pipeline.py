@@ -110,19 +110,19 @@ def test_folders_that_hold_no_prior_are_refused_with_a_reason(model, tmp_path):
         open_folder(run)
     with pytest.raises(CheckpointError, match="of kind 'vq', which makes no videos"):
         load_model(tmp_path / "vq")
-    settings = json.loads((run / "config.json").read_text())
+    settings = json.loads((run / "config.json").read_text(encoding="utf-8"))
     for key, value in (("transformer", {"width": "x"}), ("x", 1), ("temperature", -1), ("kind", "magic")):
-        (run / "config.json").write_text(json.dumps(settings | {key: value}))
+        (run / "config.json").write_text(json.dumps(settings | {key: value}), encoding="utf-8")
         with pytest.raises(CheckpointError, match="config.json"):
             load_model(run)
     wrong = settings["transformer"] | {"codes": 11}
-    (run / "config.json").write_text(json.dumps(settings | {"transformer": wrong}))
+    (run / "config.json").write_text(json.dumps(settings | {"transformer": wrong}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="a prior over 11 codes, an autoencoder of 10"):
         load_model(run)
-    (run / "config.json").write_text("[1]")
+    (run / "config.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(CheckpointError, match="config.json (cannot be read|does not contain settings)"):
         load_model(run)
-    (run / "config.json").write_text(json.dumps(settings))
+    (run / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     (run / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:100])
     with pytest.raises(CheckpointError, match="model.safetensors does not fit"):
         load_model(run)

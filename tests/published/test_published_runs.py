@@ -188,10 +188,10 @@ def test_folders_of_earlier_versions_load(tmp_path):
     """They have no kind, name parts that published networks have not, and take their text for words."""
     model = pixel_model(classes=11)
     model.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     del config["kind"], config["latent_scale"], config["denoiser_config"]["time_mlp"]
     config["text"], config["denoiser_config"]["out_channels"] = "words", None
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     again = load_model(tmp_path)
     assert isinstance(again, PublishedTextToVideo)
     assert torch.equal(again.generate(["3"], steps=3), model.generate(["3"], steps=3))
@@ -210,8 +210,8 @@ def test_folders_of_earlier_versions_load(tmp_path):
 )
 def test_folders_of_something_else_are_refused_with_a_reason(changes, message, tmp_path):
     pixel_model().save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | changes), encoding="utf-8")
     with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
 
@@ -292,7 +292,7 @@ def test_a_checkpoint_is_never_executed(tmp_path):
     torch.save({"model": pytest.raises}, tmp_path / "odd.pt")
     with pytest.raises(OriginalError, match="odd.pt contains more than tensors"):
         read(tmp_path / "odd.pt")
-    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "text.pt").write_text("hello", encoding="utf-8")
     with pytest.raises(OriginalError, match="text.pt contains more than tensors, or is not a file of torch.save"):
         read(tmp_path / "text.pt")
     torch.save([1, 2], tmp_path / "list.pt")

@@ -53,7 +53,7 @@ def test_a_folder_that_is_missing_beside_others_is_no_id_of_the_hub(tmp_path, re
 
 
 def test_a_file_is_not_a_folder(tmp_path, refused):
-    (tmp_path / "t5").write_text("")
+    (tmp_path / "t5").write_text("", encoding="utf-8")
     with pytest.raises(TextError, match="t5 is a file, not the folder of a model"):
         PretrainedText(str(tmp_path / "t5"))
     assert not refused

@@ -85,6 +85,8 @@ def test_the_last_of_many_counts(tmp_path):
 def test_answers_that_captioning_wrote_before_are_found(tmp_path):
     """One value a line, with the key among the fields."""
     answer = {"key": digest("a"), "id": "a", "caption": "A dog.", "marks": []}
-    (tmp_path / "rank-0.jsonl").write_text(json.dumps(answer) + "\n" + json.dumps({"key": [], "id": "b"}) + "\n")
+    (tmp_path / "rank-0.jsonl").write_text(
+        json.dumps(answer) + "\n" + json.dumps({"key": [], "id": "b"}) + "\n", encoding="utf-8"
+    )
     journal = Journal(tmp_path)
     assert len(journal) == 1 and journal.get("a", digest("a"))["caption"] == "A dog."

@@ -244,7 +244,7 @@ def test_training_resumes_and_generates(t5, toy, tmp_path, monkeypatch):
     run = run_train(*flags, "--out", str(tmp_path / "run"), "--stop-after", "2")
     monkeypatch.chdir(tmp_path)  # the run finds its text encoder from anywhere
     run_train("--resume", str(run), "--device", "cpu")
-    config = json.loads((run / "config.json").read_text())
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert config["text"] == str(Path(t5).resolve()) and config["text_width"] == 16
     assert not (run / "tokenizer.json").exists()
     assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

@@ -70,4 +70,4 @@ def test_manifest_tells_what_its_files_show(toy):
         assert (info.width, info.height, info.fps, info.duration) == (64, 64, 8, 1)
         frames = read_frames(toy.parent / clip.video, [i / 8 for i in range(8)], 64, 64)
         assert np.abs(frames.astype(float) - draw(scene)).mean() < 3
-    assert json.loads((toy.parent / "settings.json").read_text())["clips"] == len(clips)
+    assert json.loads((toy.parent / "settings.json").read_text(encoding="utf-8"))["clips"] == len(clips)

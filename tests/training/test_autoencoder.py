@@ -68,7 +68,7 @@ def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
     weights = {"config.json", "model.safetensors", "state.pt", "metrics.jsonl", "curves.png", "reconstruction.json"}
     assert names == weights | pictures
     out = capsys.readouterr().out
-    result = json.loads((folder / "reconstruction.json").read_text())
+    result = json.loads((folder / "reconstruction.json").read_text(encoding="utf-8"))
     assert result == evaluate(folder) and result["held_out"] and result["clips"] == 2
     assert f"PSNR {result['psnr']:.2f} dB" in out and "latents'   mean" in out and "latents' spread" in out
     sizes = "--frames 7 --height 16 --width 16"
@@ -180,6 +180,6 @@ def test_a_run_of_another_kind_is_refused(toy, tmp_path):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
     with pytest.raises(SystemExit):
         run("--resume", str(tmp_path / "run"), "--channels", "16")
-    (tmp_path / "run" / "config.json").write_text('{"denoiser": "dit", "training": {"steps": 3}}')
+    (tmp_path / "run" / "config.json").write_text('{"denoiser": "dit", "training": {"steps": 3}}', encoding="utf-8")
     with pytest.raises(CheckpointError, match="a text-to-video model, not an autoencoder"):
         run("--resume", str(tmp_path / "run"))

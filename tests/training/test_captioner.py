@@ -66,7 +66,7 @@ def test_a_run_folder_is_a_transformers_folder_and_a_run(toy, tmp_path, capsys, 
         "samples/000001.png",
         "samples/000002.png",
     }
-    result = json.loads((folder / "accuracy.json").read_text())
+    result = json.loads((folder / "accuracy.json").read_text(encoding="utf-8"))
     assert result.keys() == {"seen", "held-out"} and result["held-out"]["clips"] == 2
     for each in result.values():
         assert each["right"] + each["wrong"] + each["missing"] == pytest.approx(1)
@@ -140,7 +140,7 @@ def test_captions_of_ones_own_are_learnt_as_they_are(toy, tmp_path):
     dataset = VideoDataset(list(read_manifest(own, allow_outside=True)), tmp_path, 8, 32, 32, 8.0)
     said, result = captioner.judge(model, processor, dataset)
     assert said == captions and result["same"] == 1 and "right" not in result
-    assert json.loads((folder / "accuracy.json").read_text()) == {}  # too few clips to keep one back
+    assert json.loads((folder / "accuracy.json").read_text(encoding="utf-8")) == {}  # too few clips to keep one back
     assert processor.tokenizer.decode(processor.tokenizer.encode("unseen: Ünïcödé?")) == "unseen: Ünïcödé?"
 
 

@@ -18,7 +18,7 @@ def test_loss_by_time_averages_within_quarters():
 
 def test_lines_past_the_checkpoint_and_a_torn_line_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste', encoding="utf-8")
     assert [line["step"] for line in read_lines(path)] == [1, 2, 3]
     metrics = Metrics(tmp_path, step=2, tensorboard=False)
     metrics.write({"step": 3, "loss": 0.5})

@@ -153,5 +153,5 @@ if __name__ == "__main__":
     Path("temporary").mkdir(exist_ok=True)
     tempfile.tempdir = "temporary"
     processes, found = decode(Path(sys.argv[1]))
-    Path(f"rank-{processes.rank}.json").write_text(json.dumps(found))
+    Path(f"rank-{processes.rank}.json").write_text(json.dumps(found), encoding="utf-8")
     leave()

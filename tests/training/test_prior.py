@@ -98,7 +98,7 @@ def test_a_run_folder_holds_all_that_was_promised(few, vq, tmp_path, capsys):
     for line in lines:
         assert line["bits_per_code"] == pytest.approx(line["loss"] / math.log(2)) and line["codes_per_second"] > 0
     assert f"{lines[-1]['held_out_bits_per_code']:.3f} bits per code on 1 held-out clips" in out
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert (config["kind"], config["frames"], config["height"]) == ("prior", 4, 16)  # as the autoencoder was trained
 
 

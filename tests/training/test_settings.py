@@ -54,7 +54,7 @@ def test_no_run_rewrites_the_toy_world_of_another(tmp_path, monkeypatch):
     folders = {toy_manifest(DenoiserSettings(**{"toy_clips": 32} | change), alone).parent for change in others}
     assert len(folders) == len(others) and first.parent not in folders
     assert before == {path: path.stat().st_mtime_ns for path in first.parent.rglob("*")}
-    settings = json.loads((tmp_path / "data" / "toy-4-fps-32-clips" / "settings.json").read_text())
+    settings = json.loads((tmp_path / "data" / "toy-4-fps-32-clips" / "settings.json").read_text(encoding="utf-8"))
     assert settings["fps"] == 4 and settings["clips"] == 32
 
 
@@ -70,7 +70,10 @@ def test_clips_that_other_processes_skipped_are_reported(tmp_path, capsys):
         name="denoiser", processes=OneOfTwo(0, 2, torch.device("cpu")), skipped={"ours.mp4: broken"}
     )
     stage.settings = SimpleNamespace(steps=9)
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "lr": 0.1, "grad_norm": 1.0}\n')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "lr": 0.1, "grad_norm": 1.0}\n', encoding="utf-8")
     finish(stage, tmp_path, 1, None, SimpleNamespace(close=lambda: None))
-    assert (tmp_path / "skipped.txt").read_text().splitlines() == ["ours.mp4: broken", "theirs.mp4: broken"]
+    assert (tmp_path / "skipped.txt").read_text(encoding="utf-8").splitlines() == [
+        "ours.mp4: broken",
+        "theirs.mp4: broken",
+    ]
     assert "2 clips could not be used" in capsys.readouterr().out

@@ -74,9 +74,9 @@ def test_a_folder_is_taken_from_the_first_step_on(toy, tmp_path, monkeypatch):
     flags = ["--data", str(toy), *SIZE.split(), "--steps", "1"]
     claimed = tmp_path / "runs" / f"shades-{toy.parent.name}"
     claimed.mkdir(parents=True)
-    (claimed / "metrics.jsonl").write_text("")  # of a run before its first checkpoint
+    (claimed / "metrics.jsonl").write_text("", encoding="utf-8")  # of a run before its first checkpoint
     assert train(*flags).resolve() == claimed.with_name(f"{claimed.name}-2")
-    assert (claimed / "metrics.jsonl").read_text() == ""
+    assert (claimed / "metrics.jsonl").read_text(encoding="utf-8") == ""
 
 
 # ---------------------------------------------------------------- the stages that there are

@@ -136,7 +136,7 @@ def test_a_run_folder_holds_all_that_was_promised(toy, tmp_path, capsys):
     )
     line = read_lines(tmp_path / "run" / "metrics.jsonl")[0]
     assert line["mfu"] > 0 and line["flops_per_second"] > 0 and line["tokens_per_second"] > line["clips_per_second"]
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config["training"]["batch_size"] == 4
     assert "generate.py" in capsys.readouterr().out
 
@@ -195,9 +195,9 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
     (folder / "videos" / "000000.mp4").write_bytes(b"")
     (folder / "videos" / "000001.mp4").write_bytes(b"<html>not found</html>" * 50)
     (folder / "videos" / "000002.mp4").unlink()
-    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     rows[3] |= {"caption": " ", "captions": []}
-    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for cache in ("1", "0"):  # decoded before training, and while training
         run_train(
             *tiny_flags(folder / "manifest.jsonl"),
@@ -208,7 +208,7 @@ def test_broken_clips_are_skipped_counted_and_listed(toy, tmp_path, capsys):
             "--out",
             str(tmp_path / cache),
         )
-        skipped = (tmp_path / cache / "skipped.txt").read_text()
+        skipped = (tmp_path / cache / "skipped.txt").read_text(encoding="utf-8")
         for name in ("000000.mp4", "000001.mp4", "000002.mp4", "toy-000003"):
             assert name in skipped
         assert "4 clips could not be used" in capsys.readouterr().out
@@ -340,6 +340,6 @@ def test_a_mistyped_flag_ends_with_a_usage_message(capsys):
 
 
 def test_settings_that_cannot_be_read_are_a_clear_error(tmp_path):
-    (tmp_path / "config.json").write_text('{"training": {"st')
+    (tmp_path / "config.json").write_text('{"training": {"st', encoding="utf-8")
     with pytest.raises(CheckpointError, match="config.json cannot be read"):
         run_train("--resume", str(tmp_path))

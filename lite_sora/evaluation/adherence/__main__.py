@@ -2,8 +2,8 @@
 
 import argparse
 import json
-import sys
 
+from lite_sora.commands import command
 from lite_sora.diffusion.choices import SAMPLERS
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.adherence.questions import unreadable
@@ -13,8 +13,11 @@ from lite_sora.processes import check_device
 from lite_sora.text.signals import parse_signals
 
 
+@command("adherence", mendable=ValueError)
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Prompt adherence: does the video show what the prompt said?")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description="Prompt adherence: does the video show what the prompt said?"
+    )
     parser.add_argument("--run", required=True, help="run folder or hub id")
     parser.add_argument("--clips", type=int, default=128, help="videos of seen, and as many of held-out combinations")
     parser.add_argument("--batch", type=int, default=32, help="videos at a time")
@@ -35,18 +38,13 @@ def main() -> None:
         parser.error(f"--steps must be at least 1, not {options.steps}")
 
     names = ("steps", "guidance", "sampler", "temperature", "top_k", "top_p", "signals")
-    try:
-        options.signals = parse_signals(options.signals)
-        model = open_model(options.run, check_device(options.device))
-        sampling = options_of(model, **{name: getattr(options, name) for name in names})
-        if reason := unreadable(model.config):
-            raise ValueError(f"{options.run}: {reason}")
-        corner = model.config.training["toy_corner"]
-        result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
-    except ValueError as error:
-        sys.exit(f"adherence: {error}")
-    except KeyboardInterrupt:
-        sys.exit("adherence: stopped")
+    options.signals = parse_signals(options.signals)
+    model = open_model(options.run, check_device(options.device))
+    sampling = options_of(model, **{name: getattr(options, name) for name in names})
+    if reason := unreadable(model.config):
+        raise ValueError(f"{options.run}: {reason}")
+    corner = model.config.training["toy_corner"]
+    result = measure(model, corner, options.clips, options.batch, options.seed, **sampling)
     print(json.dumps(result, indent=2) if options.json else report(result))
 
 
