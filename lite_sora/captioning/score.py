@@ -181,7 +181,9 @@ def draw(scores: Scores, path: Path) -> None:
 @command("score")
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(allow_abbrev=False, "python -m lite_sora.captioning.score", description=__doc__, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "python -m lite_sora.captioning.score", description=__doc__, formatter_class=raw, allow_abbrev=False
+    )
     flag = parser.add_argument
     flag("manifest", type=Path)
     flag("--clip", metavar="MODEL", help="a CLIP, by folder or hub id: openai/clip-vit-base-patch32")

@@ -87,9 +87,7 @@ def plot(file: Path | str, objectives: dict[str, Objective] = PRESETS) -> None:
 
 @command("weighting")
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        allow_abbrev=False, description="Draws the effective weighting of all named objectives."
-    )
+    parser = argparse.ArgumentParser(description="Draws the weighting of all named objectives.", allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path("out/weighting.png"), help="(default: %(default)s)")
     out = parser.parse_args().out
     try:

@@ -58,7 +58,7 @@ def named_in_readme() -> tuple[list[str], list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--functions", action="store_true", help="list every function that ran")
     parser.add_argument("--out", type=Path, help="folder for the run (default: a temporary one)")
     options = parser.parse_args()
