@@ -83,6 +83,7 @@ def _run(words: list[str], cwd: Path, folder: str, environment: dict[str, object
         os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     if words[0] == "-m":
         sys.argv = words[1:]
+        sys.modules.pop(words[1], None)  # `python -m` has not imported it either
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = words

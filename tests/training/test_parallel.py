@@ -113,7 +113,7 @@ def decode(manifest: Path) -> tuple[Processes, dict]:
     items = [videos[index, index] for index in range(len(videos))]
     VideoDataset._read = read
     assert len(decoded) == alone and len(videos.cache) == len(videos)  # nothing was decoded again
-    frames = [hashlib.sha256(item[0].tobytes()).hexdigest() for item in items]
+    frames = [hashlib.sha256(item.video.tobytes()).hexdigest() for item in items]
     return processes, {"decoded": sorted(decoded), "frames": frames, "broken": broken}
 
 
