@@ -21,7 +21,7 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     flags = "--steps 6 --batch-size 8 --toy-clips 64 --sample-every 3 --adherence-clips 4 --device cpu --out runs/toy"
     python = [sys.executable, str(TRAIN), *flags.split()]  # a new process, as any user's
-    done = subprocess.run(python, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(python, cwd=folder, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "runs/toy/model.safetensors" in done.stdout and "prompt adherence" in done.stdout
     assert 'python generate.py "a red circle moving right" --run runs/toy' in done.stdout
@@ -79,7 +79,7 @@ def test_generate_never_writes_over_a_video_that_was_made_in_another_way(home):
     other = generate(*always, "--sampler", "ddim")
     assert sorted(other.keys() - short.keys()) == [f"{name}-3.gif", f"{name}-3.mp4"] and short.items() <= other.items()
     assert generate(*always) == other
-    made = json.loads((out / "made.json").read_text())
+    made = json.loads((out / "made.json").read_text(encoding="utf-8"))
     assert [made[each]["sampler"] for each in (name, f"{name}-2", f"{name}-3")] == ["euler", "euler", "ddim"]
     assert made[name]["run"] == "runs/toy" and made[name]["steps"] == 12 and made[f"{name}-2"]["frames"] == 4
 
@@ -141,7 +141,7 @@ def test_a_second_run_takes_another_name_and_the_world_that_is_there(home):
     before = (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns
     flags = "--steps 1 --batch-size 8 --toy-clips 64 --sample-every 0 --adherence-clips 0 --device cpu"
     (home / "runs/toy-clips-64-batch-size-8").mkdir()
-    (home / "runs/toy-clips-64-batch-size-8/config.json").write_text("{}")
+    (home / "runs/toy-clips-64-batch-size-8/config.json").write_text("{}", encoding="utf-8")
     done = run(TRAIN, *flags.split(), cwd=home)
     assert "runs/toy-clips-64-batch-size-8-2/" in done.stdout and "writing toy clips" not in done.stderr
     assert (home / "data/toy-64-clips/manifest.jsonl").stat().st_mtime_ns == before

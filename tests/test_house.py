@@ -107,7 +107,7 @@ def test_what_the_readmes_commands_write_is_nothing_to_git(tmp_path):
     (tmp_path / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     command = ["git", "check-ignore", *written, "data/samples/toy.gif"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8")
     assert set(done.stdout.splitlines()) == written  # all but the pictures that README shows
 
 

@@ -153,7 +153,7 @@ def call(monkeypatch, *arguments) -> None:
 
 
 def test_the_command_prints_writes_and_draws(toy, tmp_path):
-    (tmp_path / "m.jsonl").write_text(toy.read_text() + "no row\n")
+    (tmp_path / "m.jsonl").write_text(toy.read_text(encoding="utf-8") + "no row\n", encoding="utf-8")
     words = ["-m", "lite_sora.captioning.score", "m.jsonl", "--toy", "--out", "s.json", "--picture", "s.png"]
     text = commands.run(*words, cwd=tmp_path).stdout
     assert "256 captions of 64 clips" in text and "all right in 100.0% of 256 captions" in text

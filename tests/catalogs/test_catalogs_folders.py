@@ -43,8 +43,8 @@ def test_folder(monkeypatch, tmp_path):
 
 def test_videos_without_captions_are_kept_and_counted_and_the_next_command_is_said(monkeypatch, tmp_path, capsys):
     videos = touch(tmp_path / "my clips", "a.mp4", "b.mp4", "c.mp4")
-    (videos / "a.txt").write_text("a cat jumps")
-    (videos / "b.txt").write_text("")
+    (videos / "a.txt").write_text("a cat jumps", encoding="utf-8")
+    (videos / "b.txt").write_text("", encoding="utf-8")
     out = videos / "manifest.jsonl"
     clips = run(monkeypatch, "folder", videos, out=out)
     assert [(clip.id, clip.caption) for clip in clips] == [("a", "a cat jumps"), ("b", ""), ("c", "")]

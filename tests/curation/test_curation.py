@@ -285,7 +285,7 @@ def test_where_the_output_may_be(manifest, tmp_path):
 
 
 def command(manifest: Path, recipe: str = "out.yaml", workers: int = 1) -> list[str]:
-    manifest.with_name("out.yaml").write_text(RECIPE)
+    manifest.with_name("out.yaml").write_text(RECIPE, encoding="utf-8")
     path = str(manifest.with_name(recipe)) if recipe.endswith(".yaml") else recipe
     flags = ["--manifest", str(manifest), "--out", str(manifest.with_name("out.jsonl")), "--workers", str(workers)]
     return ["-m", "lite_sora.curation", path, *flags]

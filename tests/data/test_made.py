@@ -26,6 +26,6 @@ def test_a_file_that_nobody_knows_anything_of_stays(tmp_path):
 
 
 def test_a_broken_record_is_named(tmp_path):
-    (tmp_path / "made.json").write_text("{")
+    (tmp_path / "made.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="made.json cannot be read"):
         save_made(tmp_path, "x", np.zeros((2, 16, 16, 3), np.uint8), 8, {})

@@ -149,7 +149,7 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="compares on other terms"):
         run(monkeypatch, capsys, *flags, "--steps", "30")
     rows["sit"]["flags"] = ["--denoiser", "dit"]  # as if the name had meant something else
-    (tmp_path / "cmp/plan.json").write_text(json.dumps(plan))
+    (tmp_path / "cmp/plan.json").write_text(json.dumps(plan), encoding="utf-8")
     with pytest.raises(SystemExit, match="cmp has another 'sit', with --denoiser dit"):
         run(monkeypatch, capsys, *flags)
 

@@ -81,7 +81,7 @@ def test_a_trained_signal_is_saved_resumed_measured_and_asked_for(toy, tmp_path)
     run_train("--resume", str(half))
     model, resumed = load_model(whole), load_model(half)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True))
-    assert json.loads((whole / "config.json").read_text())["signals"]["camera"] == {"classes": 4}
+    assert json.loads((whole / "config.json").read_text(encoding="utf-8"))["signals"]["camera"] == {"classes": 4}
     assert all(math.isfinite(error) for error in x0_error(model, manifest, clips=4))
     videos = [model.generate(["a circle"], steps=2, signals=asked) for asked in ({"speed": 0.3}, {"speed": 0.5}, {})]
     assert not torch.equal(videos[0], videos[1]) and not torch.equal(videos[0], videos[2])

@@ -30,7 +30,7 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
     commands.run(commands.TRAIN, *flags, "--out", "one", cwd=tmp_path)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*torchrun, str(commands.TRAIN), *flags, "--out", "two", "--accumulate", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     one, two = (read_lines(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
     assert len(one) == len(two) == 4
@@ -118,13 +118,13 @@ def decode(manifest: Path) -> tuple[Processes, dict]:
 
 
 def test_two_processes_decode_each_clip_once_and_see_all(toy, tmp_path):
-    rows = [json.loads(line) for line in toy.read_text().splitlines()]
+    rows = [json.loads(line) for line in toy.read_text(encoding="utf-8").splitlines()]
     for number, row in enumerate(rows):
         row["video"] = "broken.mp4" if number in (5, 12) else str(toy.parent / row["video"])
-    (tmp_path / "broken.mp4").write_text("no video")
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "broken.mp4").write_text("no video", encoding="utf-8")
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     commands.run(__file__, "manifest.jsonl", cwd=tmp_path, ranks=2)
-    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    one, two = (json.loads((tmp_path / f"rank-{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
     _, alone = decode(tmp_path / "manifest.jsonl")
     assert sorted(one["decoded"] + two["decoded"]) == alone["decoded"] and one["decoded"] and two["decoded"]
     assert one["frames"] == two["frames"] == alone["frames"] and len(alone["frames"]) == 58

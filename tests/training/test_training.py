@@ -229,7 +229,7 @@ def test_clips_without_any_caption_are_refused_by_name(toy, tmp_path):
         assert not (tmp_path / "run").exists()
     write_manifest(manifest, [replace(clips[0], caption="a circle"), *clips[1:]])
     run_train(*flags)
-    assert len((tmp_path / "run" / "skipped.txt").read_text().splitlines()) == len(clips) - 1
+    assert len((tmp_path / "run" / "skipped.txt").read_text(encoding="utf-8").splitlines()) == len(clips) - 1
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_every_denoiser_trains_resumes_and_generates(toy, tmp_path, flags):
 def test_a_run_of_any_toy_manifest_is_judged_at_the_end(toy, tmp_path, capsys, world):
     manifest = write_toy_dataset(tmp_path / "world", clips=32, corner="world") if world else toy
     run = run_train(*tiny_flags(manifest), "--steps", "1", "--adherence-clips", "2", "--out", str(tmp_path / "run"))
-    result = json.loads((run / "adherence.json").read_text())
+    result = json.loads((run / "adherence.json").read_text(encoding="utf-8"))
     assert result["seen"]["clips"] == 2 and result["seen"]["combinations"] == (198 if world else 64)
     assert "prompt adherence" in capsys.readouterr().out
     assert TextToVideo.from_pretrained(run).config.training["toy_corner"] == ("world" if world else "default")
