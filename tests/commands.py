@@ -60,7 +60,9 @@ class Command:
         """Until the command has ended, or one of its processes has failed, which ends the others."""
         end = time.monotonic() + seconds
         while self.returncode is None and time.monotonic() < end:
-            wait([process.sentinel for process in self.processes if process.exitcode is None], end - time.monotonic())
+            running = [process.sentinel for process in self.processes if process.exitcode is None]
+            if running:  # wait([]) would wait for nothing until the end
+                wait(running, end - time.monotonic())
         late = self.returncode is None
         for process in self.processes:
             process.kill()
