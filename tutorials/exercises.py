@@ -1,0 +1,97 @@
+"""What lessons are made of: exercises that check themselves at once, and claims that are measured where they are made.
+
+    @exercise("7.1")                    # checks the function below at once; says what is wrong, and never raises
+    def estimate(x_t, velocity, t):
+        ...                             # your two lines
+
+A lesson's checks are in `checks_07.py`: functions that are given the reader's answer, and raise Wrong where it is.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # lite_sora, wherever a lesson is opened
+ANSWERS = Path(__file__).parents[1] / "tests" / "tutorials"
+
+
+class Wrong(Exception):
+    """An answer that is not right; the message says why, as far as the mistake is a known one."""
+
+
+class NotYet(Exception):
+    """An answer that was not begun."""
+
+
+def exercise(number: str) -> Callable[[Callable], Callable]:
+    """Before a function: checks it, prints what came of it, and leaves it as it is."""
+
+    def decorate(answer: Callable) -> Callable:
+        print(verdict(number, answer))
+        return answer
+
+    return decorate
+
+
+def verdict(number: str, answer: Callable) -> str:
+    """ "7.1: right. …", "7.1: wrong, because …", or "7.1: not yet. …"."""
+    check = check_of(number)
+    try:
+        check(answer)
+    except (NotYet, NotImplementedError):
+        return f'{number}: not yet. hint("{number}") helps'
+    except Wrong as mistake:
+        return f"{number}: wrong, because {mistake}"
+    except Exception as error:  # of the reader's code
+        return f"{number}: wrong, because it ends with {type(error).__name__}: {error}"
+    return f"{number}: right. {inspect.getdoc(check).splitlines()[0]}"
+
+
+def begun(value: object) -> object:
+    """A value that the reader's function returned. Raises NotYet for `...` and None."""
+    if value is None or value is ...:
+        raise NotYet
+    return value
+
+
+def check_of(number: str) -> Callable[[Callable], None]:
+    lesson, _, place = number.partition(".")
+    return getattr(import_module(f"checks_{int(lesson):02d}"), f"check_{place}")
+
+
+def hint(number: str) -> None:
+    """Prints the hint of an exercise: the lines after the first of its check's docstring."""
+    print("\n".join(inspect.getdoc(check_of(number)).splitlines()[1:]).strip())
+
+
+def solution(number: str) -> None:
+    """Prints a right answer."""
+    sys.path.insert(0, str(ANSWERS))
+    print(inspect.getsource(import_module("answers").RIGHT[number]))
+
+
+def claim(holds: bool, what: str, **measured: float) -> None:
+    """Prints a claim with the numbers behind it. Raises AssertionError where it does not hold."""
+    numbers = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
+    print(f"{'holds' if holds else 'DOES NOT HOLD'}: {what} ({numbers})")
+    assert holds, what
+
+
+def show_source(thing: object) -> None:
+    """Prints the package's own lines."""
+    print(inspect.getsource(thing))
+
+
+def show(picture, name: str) -> None:
+    """A picture (PIL's, or a figure of matplotlib) in the notebook; a script writes out/lessons/NAME.png instead."""
+    if "ipykernel" in sys.modules:
+        from IPython.display import display
+
+        display(picture)
+        return
+    path = Path("out/lessons") / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (picture.save if hasattr(picture, "save") else picture.savefig)(path)
+    print(f"picture: {path}")
