@@ -96,6 +96,22 @@ def test_what_the_default_run_executes_is_in_the_spine_or_in_a_box(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+def test_the_readme_is_read_in_ten_minutes():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *ROOT.glob("tutorials/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_drawing_of_the_pipeline_is_made_by_code(tmp_path):
+    subprocess.run([sys.executable, ROOT / "tutorials/drawing.py", "--out", tmp_path / "p.png"], check=True)
+    assert (tmp_path / "p.png").stat().st_size > 50_000
+
+
 def test_what_the_readmes_commands_write_is_nothing_to_git(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     written = set(re.findall(r"--out[ \n]([\w/.-]+)", readme)) | {

@@ -17,8 +17,8 @@ from lite_sora.training.flags import TrainingError
 WORDS = "text.embedding.weight"  # (vocabulary, D)
 
 
-def start_from(model: nn.Module, run: str) -> str:
-    """Gives a new model the weights of `run`, a folder or hub id, as far as they fit; returns what was taken and what
+def start_from(model: nn.Module, run: str, show: bool = True) -> None:
+    """Gives a new model the weights of `run`, a folder or hub id, as far as they fit; prints what was taken and what
     is new. Raises CheckpointError for a folder without weights, TrainingError where nothing fits."""
     folder = folder_or_hub(run)
     config = read_json(need(folder, "config.json"))
@@ -40,7 +40,8 @@ def start_from(model: nn.Module, run: str) -> str:
     model.load_state_dict(taken, strict=False)
     new = sorted({".".join(name.split(".")[:2]) for name in ours.keys() - taken.keys()})
     share = sum(ours[name].numel() for name in taken) / sum(value.numel() for value in ours.values())
-    return f"from {run}: {share:.1%} of the weights{words}; new: {', '.join(new) or 'nothing'}"
+    if show:
+        print(f"from {run}: {share:.1%} of the weights{words}; new: {', '.join(new) or 'nothing'}")
 
 
 def published_weights(published: PublishedTextToVideo, model: nn.Module) -> dict[str, Tensor]:

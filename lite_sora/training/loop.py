@@ -102,11 +102,12 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
         settings.precision = choose_precision(processes)
 
     torch.manual_seed(settings.seed)
-    model = stage.model = stage.build().to(processes.device).train()
+    model = stage.model = stage.build()
     if settings.init and not settings.resume:
         from lite_sora.training.initial import start_from  # rarely needed, and all that is published comes with it
 
-        print(start_from(model, settings.init))
+        start_from(model, settings.init, show=processes.first)
+    model.to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
     optimizers = stage.optimizers()
     networks = {"model": model, "average": average} | stage.companions

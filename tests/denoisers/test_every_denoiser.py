@@ -1,5 +1,7 @@
 """What every denoiser in the table does, and so does one of your own that joins it: `mixer.py` stands for that."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from conftest import run_train, tiny_flags
@@ -41,9 +43,12 @@ def test_it_trains_saves_resumes_and_generates(name, toy, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_can_be_compared(name):
-    (flags,) = compare.parse_variants(f"{name}:steps=10").values()
-    assert flags[flags.index("--denoiser") + 1] == name
+def test_it_can_be_compared(name, toy, tmp_path):
+    flags = tiny_flags(toy)
+    options = Namespace(flops=None, steps=12, budget=None, clips=2, flags=flags, out=tmp_path)
+    row = compare.make_plan(None, compare.parse_variants(f"{name}:warmup=1"), options)["variants"][f"{name}:warmup=1"]
+    assert row["steps"] == 12 and row["flops"] > 0 and row["parameters"] > 0
+    assert row["flags"][:2] == ["--denoiser", name]
 
 
 def test_a_flag_that_a_denoiser_has_not_is_refused(toy, tmp_path):

@@ -15,7 +15,7 @@ from lite_sora.training.initial import start_from
 
 
 @pytest.mark.parametrize("name, convention", [("dit", "ddpm"), ("sit", "sit")])
-def test_a_video_model_starts_from_a_published_image_model(name, convention, tmp_path):
+def test_a_video_model_starts_from_a_published_image_model(name, convention, tmp_path, capsys):
     module = from_original(name, originals.random_state(originals.dit_shapes(width=48, channels=3)), heads=3)
     config = PublishedConfig(
         denoiser=name,
@@ -30,7 +30,8 @@ def test_a_video_model_starts_from_a_published_image_model(name, convention, tmp
     parts = {"patch": [2, 2, 2], "width": 48, "depth": 2, "heads": 3, "mlp": "gelu-tanh", "qk_norm": False}
     config = TextToVideoConfig(denoiser_config=parts, text_width=48, frames=4, height=8, width=8)
     video = assemble(config, build_tokenizer(["a red circle"]), pixels)
-    said = start_from(video, str(tmp_path))
+    start_from(video, str(tmp_path))
+    said = capsys.readouterr().out
     image, ours = module.state_dict(), video.denoiser.state_dict()
     for weight in ("blocks.1.attention.qkv.weight", "blocks.0.modulation.1.weight", "modulation.1.bias"):
         assert torch.equal(ours[weight], image[weight])

@@ -27,11 +27,12 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_all_that_fits_is_taken_and_words_by_their_spelling(run):
+def test_all_that_fits_is_taken_and_words_by_their_spelling(run, capsys):
     torch.manual_seed(2)
     other, new = load_model(run), model(["a green circle", "a red square"])
     before = new.text.embedding.weight.clone()
-    said = start_from(new, str(run))
+    start_from(new, str(run))
+    said = capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(other.denoiser.parameters(), new.denoiser.parameters(), strict=True))
     ours, theirs = new.text.tokenizer.get_vocab(), other.text.tokenizer.get_vocab()
     for word, row in ours.items():
@@ -40,11 +41,12 @@ def test_all_that_fits_is_taken_and_words_by_their_spelling(run):
     assert "7 of 8 words of the vocabulary are known" in said and "new: nothing" in said
 
 
-def test_what_has_another_shape_is_new(run):
+def test_what_has_another_shape_is_new(run, capsys):
     new = model(["a red circle"], height=64, width=64)
     new.config.denoiser_config["patch"] = [4, 32, 32]
     new = assemble(new.config, new.text.tokenizer, load_autoencoder("pixel"))
-    said = start_from(new, str(run))
+    start_from(new, str(run))
+    said = capsys.readouterr().out
     assert "new: denoiser.embed, denoiser.out" in said
 
 
