@@ -152,9 +152,9 @@ class CaptionerStage(Stage):
         for name, videos in (self.judged or {"trained on": self.dataset}).items():
             said, _ = judge(average, self.processor, videos, most=4)
             for index, text in enumerate(said):
-                frames, caption, _, _ = videos[index, 0]
-                pictures.append(frames)
-                labels.append(f"{name}: {caption}   |   it says: {text}")
+                item = videos[index, 0]
+                pictures.append(item.video)
+                labels.append(f"{name}: {item.caption}   |   it says: {text}")
         (folder / "samples").mkdir(exist_ok=True)
         picture = sheet(pictures, labels)
         picture.save(folder / "samples" / f"{step:06d}.png")

@@ -301,9 +301,9 @@ def test_a_checkpoint_is_never_executed(tmp_path):
 
 
 def test_a_checkpoint_that_is_missing_is_named_and_help_has_its_address(tmp_path, monkeypatch, capsys):
-    """README's command, as printed, in a folder where nothing was downloaded."""
+    """The guide's command, as printed, in a folder where nothing was downloaded."""
     monkeypatch.chdir(tmp_path)
-    [line] = re.findall(r"^python -m lite_sora.published (.*)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    [line] = re.findall(r"^python -m lite_sora.published (.*)", (ROOT / "tutorials/guide.md").read_text("utf-8"), re.M)
     with pytest.raises(SystemExit, match=r"DiT-XL-2-256x256.pt: there is no such file; .*published --help"):
         published(*line.split())
     assert not list(tmp_path.iterdir())

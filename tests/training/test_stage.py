@@ -72,7 +72,8 @@ def test_two_runs_that_start_together_get_two_folders(toy, tmp_path, monkeypatch
 def test_a_folder_is_taken_from_the_first_step_on(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--data", str(toy), *SIZE.split(), "--steps", "1"]
-    claimed = tmp_path / "runs" / f"shades-{toy.parent.name}"
+    told = parse(ShadeSettings, flags, "test").told
+    claimed = tmp_path / "runs" / f"shades-{toy.parent.name}{told}"
     claimed.mkdir(parents=True)
     (claimed / "metrics.jsonl").write_text("", encoding="utf-8")  # of a run before its first checkpoint
     assert train(*flags).resolve() == claimed.with_name(f"{claimed.name}-2")
