@@ -144,4 +144,5 @@ class TextToVideo(nn.Module):
 def assemble(config: TextToVideoConfig, tokenizer: Tokenizer | None, autoencoder) -> TextToVideo:
     """A model with fresh weights, around an autoencoder. A pretrained text encoder brings its own tokenizer."""
     network, network_config = network_of(config, autoencoder)
-    return TextToVideo(config, text_of(config, tokenizer), network(network_config), autoencoder)
+    denoiser = network(network_config)  # before the text encoder: both draw from the same seed
+    return TextToVideo(config, text_of(config, tokenizer), denoiser, autoencoder)
