@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
 from conftest import ROOT
 
 TRAIN, GENERATE = ROOT / "train.py", ROOT / "generate.py"
@@ -81,6 +82,8 @@ def run(*words: object, cwd: Path = ROOT, ranks: int = 1, fails: bool = False) -
 def _run(words: list[str], cwd: Path, folder: str, environment: dict[str, object]) -> None:
     os.chdir(cwd)
     os.environ |= {"PYTHONPATH": str(ROOT)} | {key: str(environment[key]) for key in environment}
+    if environment:  # one of several, to which torchrun gives one thread each
+        torch.set_num_threads(1)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(os.path.join(folder, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     if words[0] == "-m":

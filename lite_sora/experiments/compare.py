@@ -57,7 +57,7 @@ PUBLISHED = {  # a denoiser with the objective of its paper
 # a denoiser's name means what --denoiser means; "sit" is one, and as an objective "dit:objective=sit"
 SAMPLER_STEPS, SAMPLER_SHIFT = 12, 6.0  # noise levels of the default run's sampler
 GUIDANCE = 1.5
-CURVE_CLIPS = 32  # videos of seen, and as many of held-out combinations, at each point of a curve
+CURVE_CLIPS = 32  # videos of seen, and as many of held-out combinations, at most, at each point of a curve
 PROMPTS = ("a red circle moving right", "a green square moving up")
 
 
@@ -188,7 +188,7 @@ def train_variant(name: str, row: dict, seed: int, folder: Path, options: argpar
     def observe(step: int, model: TextToVideo) -> None:
         seconds = sum(settings.batch_size / line["clips_per_second"] for line in read_lines(folder / "metrics.jsonl"))
         point = {"step": step, "flops": step * row["flops"], "seconds": seconds}
-        point |= evaluate(model, manifest_of(settings), CURVE_CLIPS)
+        point |= evaluate(model, manifest_of(settings), min(CURVE_CLIPS, options.clips))
         with (folder / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
 

@@ -96,7 +96,9 @@ class SignalEncoder(nn.Module):
         """The same values for all prompts, (prompts,) of each signal. Raises SignalError for one that is not known."""
         for name, value in asked.items():
             if name not in self.signals:
-                raise SignalError(f"signal {name}: this model is conditioned on {', '.join(self.signals) or 'no signal'}")
+                raise SignalError(
+                    f"signal {name}: this model is conditioned on {', '.join(self.signals) or 'no signal'}"
+                )
             check(name, value, self.signals[name])
         return {name: torch.full((prompts,), float(value)) for name, value in asked.items()}
 

@@ -104,7 +104,8 @@ def plot_curves(folder: Path) -> Path:
 
     lines = read_lines(folder / "metrics.jsonl")
     steps = np.array([line["step"] for line in lines])
-    figure, ((total, detail), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
+    figure, ((total, detail), (rate, norm)) = plt.subplots(2, 2, figsize=(11, 7))
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.07, top=0.96, hspace=0.28, wspace=0.13)
     for axes, key in ((total, "loss"), (norm, "grad_norm")):
         values = _column(lines, key)
         axes.plot(steps, values, color="0.8", linewidth=0.7, label="each step")
