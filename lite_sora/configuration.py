@@ -44,7 +44,7 @@ def network_of(config: TextToVideoConfig, autoencoder) -> tuple[type[nn.Module],
     return find_denoiser(config.denoiser, config.denoiser_config, told)
 
 
-def text_of(config: TextToVideoConfig, tokenizer: Tokenizer | None) -> TextEncoder | PretrainedText:
+def text_encoder_of(config: TextToVideoConfig, tokenizer: Tokenizer | None) -> TextEncoder | PretrainedText:
     """The text encoder. A pretrained one brings its own tokenizer."""
     if config.text != "words":
         return PretrainedText(config.text)

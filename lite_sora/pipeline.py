@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
-from lite_sora.configuration import TextToVideoConfig, network_of, text_of
+from lite_sora.configuration import TextToVideoConfig, network_of, text_encoder_of
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS, with_diffusion
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Network, Objective
@@ -145,4 +145,4 @@ def assemble(config: TextToVideoConfig, tokenizer: Tokenizer | None, autoencoder
     """A model with fresh weights, around an autoencoder. A pretrained text encoder brings its own tokenizer."""
     network, network_config = network_of(config, autoencoder)
     denoiser = network(network_config)  # before the text encoder: both draw from the same seed
-    return TextToVideo(config, text_of(config, tokenizer), denoiser, autoencoder)
+    return TextToVideo(config, text_encoder_of(config, tokenizer), denoiser, autoencoder)

@@ -83,7 +83,7 @@ def _usable(sources: Iterable[Source], home: str, report: Report, side) -> Itera
             try:
                 if isinstance(entry.clip, Unusable):
                     raise entry.clip
-                if source.captioned and not any(map(str.strip, entry.clip.all_captions)):
+                if source.captioned and not entry.clip.has_caption:
                     raise Unusable("no caption")
                 clip = _checked(entry.clip, folder, must_exist, home)
                 if not used.add(clip.id):

@@ -39,6 +39,11 @@ class Clip:
         return self.captions or [self.caption]
 
     @property
+    def has_caption(self) -> bool:
+        """Whether one of them is more than white space."""
+        return any(caption.strip() for caption in self.all_captions)
+
+    @property
     def original_captions(self) -> list[str]:
         """Its captions before `captioning/` replaced them; an empty list if it did not."""
         history = self.stats.get("captioning")

@@ -53,7 +53,7 @@ class VideoDataset(Dataset):
         if index in self.cache:
             return len(self.cache[index])
         clip, path = self.clips[index], self.path(index)
-        if not self.has_caption(index):
+        if not clip.has_caption:
             raise ClipError(path, f"clip {clip.id!r} has no caption")
         if self.frames == 1:
             return 1
@@ -82,9 +82,6 @@ class VideoDataset(Dataset):
         clips = self.clips
         captions = [caption for clip in clips for caption in clip.all_captions]
         return captions + [caption for clip in clips for caption in clip.original_captions if self.original]
-
-    def has_caption(self, index: int) -> bool:
-        return any(caption.strip() for caption in self.clips[index].all_captions)
 
     def windows(self, index: int) -> np.ndarray:
         """All windows of a clip, one after another without overlap, uint8 (windows, T, H, W, 3); where nothing is left

@@ -74,13 +74,13 @@ def presets() -> dict[str, dict[str, str]]:
 def parse_variants(text: str) -> dict[str, list[str]]:
     """ "dit,uvit:objective=v,rope=false" → {name: flags of train.py}. A part without ":" that has a "=" belongs to the
     variant before it."""
-    variants: dict[str, list[str]] = {}
+    known, variants = presets(), {}
     for part in re.split(r",(?![^,:]*=[^,:]*(?:,|$))", text):
         name = part.strip()
         preset, _, changes = name.partition(":")
-        if preset not in presets():
-            raise CompareError(f"--variants: {preset!r} is not one of {', '.join(presets())}")
-        options = dict(presets()[preset])
+        if preset not in known:
+            raise CompareError(f"--variants: {preset!r} is not one of {', '.join(known)}")
+        options = dict(known[preset])
         for change in filter(None, changes.split(",")):
             key, equals, value = change.partition("=")
             key = key.strip().replace("-", "_")

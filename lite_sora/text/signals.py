@@ -18,8 +18,6 @@ from lite_sora.layers.blocks import TimeEmbedding
 from lite_sora.seeds import seed_of, uniform
 from lite_sora.text.encoder import Text
 
-UNKNOWN = math.nan  # the value of a signal that is not known
-
 
 class SignalError(UserError):
     """A signal that a model or a data set has not; the message says which there are."""
@@ -81,7 +79,7 @@ class SignalEncoder(nn.Module):
             return text
         tokens, mask, pooled = text.tokens, text.mask, text.pooled
         for name, signal in self.signals.items():
-            value = values[name].to(pooled.device) if name in values else pooled.new_full((len(pooled),), UNKNOWN)
+            value = values[name].to(pooled.device) if name in values else pooled.new_full((len(pooled),), math.nan)
             if "classes" in signal:
                 embedded = self.known[name](value.nan_to_num().long())
             else:
@@ -109,5 +107,5 @@ def drop(signals: dict[str, Tensor], captions: list[str], seeds: list[int], frac
     emptied, kept = torch.tensor([not caption for caption in captions]), {}
     for name, values in signals.items():
         dropped = uniform([seed_of(seed, "dropout", name) for seed in seeds]) < fraction
-        kept[name] = values.masked_fill(dropped | emptied, UNKNOWN)
+        kept[name] = values.masked_fill(dropped | emptied, math.nan)
     return kept

@@ -27,7 +27,7 @@ class Clips:
     def captioned(self) -> list[Clip]:
         """The clips to train on, for a stage that reads captions: those without one are skipped later, and listed.
         Raises TrainingError if all are without."""
-        if not any(caption.strip() for clip in self.training for caption in clip.all_captions):
+        if not any(clip.has_caption for clip in self.training):
             raise TrainingError(
                 f"{self.manifest} contains {len(self.training)} training clips and none has a caption; describe them "
                 f"first: {captioning_command(self.manifest)}"

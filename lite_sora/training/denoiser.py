@@ -51,8 +51,8 @@ class DenoiserStage(Stage):
         settings, self.cache = self.settings, clips.cache
         if not settings.resume:
             self.config.signals = describe(settings.signals, clips.training)
-        options = {"fixed": settings.overfit is not None, "original": settings.original_captions}
-        options["signals"] = self.config.signals
+        fixed, original = settings.overfit is not None, settings.original_captions
+        options = {"fixed": fixed, "original": original, "signals": self.config.signals}
         self.real = self.dataset = clips.videos(clips.captioned[: settings.overfit], **options)
         if settings.autoencoder == "pixel":
             self.skipped.update(clips.preload(self.real))

@@ -105,14 +105,16 @@ class RunSettings:
         usual = type(self)(**{name: getattr(self, name) for name in ("autoencoder", "kind") if name in known})
         if "autoencoder" in known:  # on which other defaults depend, as on the kind
             usual.autoencoder = known["autoencoder"].default
-        for name in (name for name in known if name not in self.UNTOLD | self.FREE):
+        for name in known:
             value, common = getattr(self, name), getattr(usual, name)
             as_the_autoencoder = common is None and name in ("frames", "height", "width", "fps")
-            if value not in (common, None) and not as_the_autoencoder:
+            if name in self.UNTOLD | self.FREE or value in (common, None) or as_the_autoencoder:
+                continue
+            if isinstance(value, str):  # a choice, or a path, tells enough without its flag
+                told.append(Path(value).name)
+            else:
                 text = "x".join(map(str, value)) if isinstance(value, list) else value
-                told.append(
-                    Path(value).name if isinstance(value, str) else f"{name.removeprefix('toy_')}-{text}".lower()
-                )
+                told.append(f"{name.removeprefix('toy_')}-{text}".lower())
         return re.sub(r"[^\w.-]+", "-", "".join(f"-{part}" for part in told)).replace("_", "-")[:80]
 
     @property

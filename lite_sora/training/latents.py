@@ -62,12 +62,12 @@ def cached_latents(
     shards = Shards(folder)
     names = entry_names(videos, autoencoder, "latents" if encode is None else "codes")
     mine = range(processes.rank, len(videos), processes.world)
-    todo = [index for index in mine if names[index] not in shards or not videos.has_caption(index)]
+    todo = [index for index in mine if names[index] not in shards or not videos.clips[index].has_caption]
     encode = encode or (lambda video: autoencoder.encode(video).half())
     broken = _encode(videos, encode, shards, {index: names[index] for index in todo}, processes)
     processes.wait()
     shards.find()
-    kept = [index for index in range(len(videos)) if names[index] in shards and videos.has_caption(index)]
+    kept = [index for index in range(len(videos)) if names[index] in shards and videos.clips[index].has_caption]
     videos.clips = [videos.clips[index] for index in kept]
     return LatentDataset(videos, shards, [names[index] for index in kept]), processes.gather_texts(broken)
 
