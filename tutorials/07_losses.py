@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from exercises import claim, exercise, show, show_source
+from exercises import claim, exercise, show_source
+from pictures import show
 from PIL import Image
 
 from lite_sora.data.loading import to_frames, to_model_range

@@ -8,13 +8,17 @@ A lesson's checks are in `checks_07.py`: functions that are given the reader's a
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # lite_sora, wherever a lesson is opened
-ANSWERS = Path(__file__).parents[1] / "tests" / "tutorials"
+COURSE, ROOT = Path(__file__).parent, Path(__file__).parents[1]
+ANSWERS = ROOT / "tests" / "tutorials"
+sys.path[:0] = [str(ROOT), str(COURSE)]  # lite_sora, wherever a lesson is opened
+if COURSE in (Path.cwd(), *Path.cwd().parents):  # a notebook begins in its own folder
+    os.chdir(ROOT)
 
 
 class Wrong(Exception):
@@ -57,8 +61,12 @@ def begun(value: object) -> object:
 
 
 def check_of(number: str) -> Callable[[Callable], None]:
-    lesson, _, place = number.partition(".")
-    return getattr(import_module(f"checks_{int(lesson):02d}"), f"check_{place}")
+    return getattr(import_module(f"checks_{lesson_of(number)}"), f"check_{number.partition('.')[2]}")
+
+
+def lesson_of(number: str) -> str:
+    """ "07", for "7.1"."""
+    return f"{int(number.partition('.')[0]):02d}"
 
 
 def hint(number: str) -> None:
@@ -69,7 +77,7 @@ def hint(number: str) -> None:
 def solution(number: str) -> None:
     """Prints a right answer."""
     sys.path.insert(0, str(ANSWERS))
-    print(inspect.getsource(import_module("answers").RIGHT[number]))
+    print(inspect.getsource(import_module(f"answers_{lesson_of(number)}").RIGHT[number]))
 
 
 def claim(holds: bool, what: str, **measured: float) -> None:
@@ -82,16 +90,3 @@ def claim(holds: bool, what: str, **measured: float) -> None:
 def show_source(thing: object) -> None:
     """Prints the package's own lines."""
     print(inspect.getsource(thing))
-
-
-def show(picture, name: str) -> None:
-    """A picture (PIL's, or a figure of matplotlib) in the notebook; a script writes out/lessons/NAME.png instead."""
-    if "ipykernel" in sys.modules:
-        from IPython.display import display
-
-        display(picture)
-        return
-    path = Path("out/lessons") / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (picture.save if hasattr(picture, "save") else picture.savefig)(path)
-    print(f"picture: {path}")

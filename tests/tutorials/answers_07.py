@@ -1,4 +1,4 @@
-"""For each exercise of the lessons a right answer, and typical wrong ones with a part of what must be said of them."""
+"""For each exercise of lesson 07 a right answer, and typical wrong ones with a part of what must be said of them."""
 
 import math
 
@@ -10,9 +10,6 @@ from lite_sora.diffusion.prediction import ROWS
 
 def along(t, x):
     return t.reshape(-1, *[1] * (x.dim() - 1))
-
-
-# ---------------------------------------------------------------- 07
 
 
 def right_7_1(x_t, velocity, t):

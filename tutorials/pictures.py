@@ -1,0 +1,53 @@
+"""Pictures of a lesson, small enough for a notebook: stills, and films, an animated PNG below a strip of its frames.
+
+GitHub shows neither a GIF nor a <video> in a notebook; an animated PNG is a picture like any other, and plays. In a
+notebook, pictures are shown; a script writes them to out/lessons/NAME.png.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lite_sora.data.preview import mosaic, sheet
+
+COLOURS, WIDTH = 64, 640  # of a picture: the most, so that a notebook stays under 300 KB
+
+
+def show(picture: Image.Image | Figure, name: str) -> None:
+    """A still picture."""
+    if isinstance(picture, Figure):
+        drawn = io.BytesIO()
+        picture.savefig(drawn, dpi=100, bbox_inches="tight")
+        picture = Image.open(drawn)
+    _put([picture.convert("RGB")], name)
+
+
+def film(videos: list[np.ndarray], labels: list[str], name: str, milliseconds: int = 150, columns: int = 4) -> None:
+    """Videos of one length, uint8 (T, H, W, 3) each: a strip of their frames, and beneath it the videos, playing."""
+    _put([sheet(videos, labels)], f"{name}-strip")
+    _put([Image.fromarray(frame) for frame in mosaic(videos, labels, columns)], name, milliseconds)
+
+
+def _put(frames: list[Image.Image], name: str, milliseconds: int = 0) -> None:
+    scale = min(1, WIDTH / frames[0].width)
+    size = (round(frames[0].width * scale), round(frames[0].height * scale))
+    frames = [frame if scale == 1 else frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
+    palette = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])).quantize(COLOURS)
+    first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    data = io.BytesIO()
+    more = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0} if others else {}
+    first.save(data, "PNG", optimize=True, **more)
+    if "ipykernel" in sys.modules:
+        from IPython.display import Image as Shown
+        from IPython.display import display
+
+        display(Shown(data=data.getvalue(), format="png"))
+        return
+    path = Path("out/lessons") / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.getvalue())
+    print(f"picture: {path}")
