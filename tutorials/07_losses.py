@@ -5,28 +5,34 @@
 #
 # One paper trains its network to predict the noise, the next one a velocity, a third the clean video. This lesson shows
 # that all of them ask for the same two unknowns, in different mixtures; and that the mixture still decides whether a
-# small model can learn at all. That can be computed in seconds, without any training.
+# small model can learn at all. That can be computed in seconds, before any training; and then training agrees.
 #
-# It opens `lite_sora/diffusion/path.py`, `prediction.py` and `weighting.py`. At the end you will have made a picture of
-# a model's failure before the model exists.
+# It opens `lite_sora/diffusion/path.py`, `prediction.py`, `objective.py` and `weighting.py`. At the end you will have
+# computed a model's failure before the model exists, and drawn it beside the failure itself.
 
 # %%
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from exercises import claim, exercise, show_source
+from folders import own_folder
 from pictures import show
 from PIL import Image
 
 from lite_sora.data.loading import to_frames, to_model_range
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion import prediction
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.objective import PRESETS, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.weighting import effective_weighting, plot
+from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error
 from lite_sora.layers.patches import patchify, unpatchify
+from lite_sora.pipeline import TextToVideo
 from lite_sora.toy.world import CORNERS, draw, random_scene
+from lite_sora.training.denoiser import train
+from lite_sora.training.parts import DenoiserSettings
 
 Path("out/lessons").mkdir(parents=True, exist_ok=True)
 torch.manual_seed(0)
@@ -55,8 +61,15 @@ show(sheet(list(to_frames(steps)), [f"t = {t}" for t in times.tolist()]), "07-pa
 #
 # ## Open the box
 #
-# A network sees x_t and t, and answers with one tensor y. What does y mean? In this package, y = a x + b noise, and the
-# pair (a, b) is all that a *prediction* is. Together with x_t that makes two equations:
+# Training is short to tell: draw a clip, a t and noise; mix them; ask the network; and lower the squared error of its
+# answer. Here is all of it. The last line is the loss of a whole clip, and `weight(t)` is how much this t counts.
+
+# %%
+show_source(Objective.loss)
+
+# %% [markdown]
+# So the network sees x_t and t, and answers with one tensor y. What should y be? In this package, y = a x + b noise,
+# and the pair (a, b) is all that a *prediction* is. Together with x_t that makes two equations:
 #
 #     [x_t]   [alpha sigma] [x    ]
 #     [ y ] = [  a     b  ] [noise]
@@ -207,8 +220,45 @@ claim(peaks["jit"] < peaks["sd3"] - 2, "jit looks at more noise than sd3", **pea
 # Much noise is where the large things are decided: where a shape is, and where it moves. The default run of this
 # project needs both: a prediction that can come out, and a weight on much noise.
 #
+# ## Does the failure come true?
+#
+# A computed failure should be held against a real one. Three small models now learn for a moment, with the same clips,
+# noise and times; they differ in what they predict, and in nothing else. Then all are asked for the clean video at six
+# noise levels, on clips that training has not seen. Will they end above the errors that were computed, or below?
+
+# %%
+guess = "above"  # or "below"
+folder, found = own_folder("07"), {}
+for name in ("noise", "velocity", "x0"):
+    settings = DenoiserSettings(prediction=name, steps=60, batch_size=16, sample_every=0, adherence_clips=0)
+    settings.out = str(folder / name)
+    model = TextToVideo.from_pretrained(train(settings))
+    found[name] = x0_error(model, Path("data/toy/manifest.jsonl"), clips=64)
+
+# %%
+middle = LOG_SNRS.index(0.0)
+learnt = {name: values[middle] for name, values in found.items()}
+print(f"your guess: {guess}; computed {errors['noise']:.3f}, {errors['velocity']:.3f}, {errors['x0']:.3f}")
+for name, value in learnt.items():
+    claim(value > 0.95 * errors[name], f"{name}: no model ends below what was computed", learnt=value)
+claim(learnt["noise"] > 2 * learnt["velocity"], "the order came true: noise is the worst", **learnt)
+claim(learnt["velocity"] > 2 * learnt["x0"], "and velocity worse than the clean video", **learnt)
+
+# %%
+figure, axes = plt.subplots(figsize=(6, 3.5))
+for name, values in found.items():
+    (line,) = axes.plot(LOG_SNRS, values, marker="o", label=f"predicts {name}")
+    axes.plot(0, errors[name], marker="x", markersize=12, color=line.get_color())
+axes.set(yscale="log", xlabel="log-SNR: noise on the left, clip on the right", ylabel="error of the clean video")
+axes.legend(title="crosses: computed before")
+show(figure, "07-came-true")
+
+# %% [markdown]
+# The noise model seems to do well on the right, where there is hardly any noise to remove, and cannot do anything on
+# the left. A sampler begins on the left.
+#
 # ## What is still missing
 #
-# A curve says where an objective looks, not how well a network learns there: that takes training, and a measure that is
-# the same for all objectives (`lite_sora/evaluation/x0_error.py`, and lesson 11). Next: with the clean video and the
-# noise in hand, how does one walk from noise to a video, and why not in one step?
+# A minute of training shows an order, not a winner: what a wide enough network learns with each objective takes
+# longer, and lesson 11 measures it. Nor does the floor say how good a model becomes above it. Next: with the clean
+# video and the noise in hand, how does one walk from noise to a video, and why not in one step?
