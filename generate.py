@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lite_sora.captioning.language import load_language_model
 from lite_sora.captioning.upsampling import training_captions, upsample, upsample_toy
 from lite_sora.commands import command
+from lite_sora.continuation import Maker, add_flags, check_flags
 from lite_sora.data.loading import to_frames
 from lite_sora.data.made import save_made
 from lite_sora.data.preview import enlarge
@@ -47,6 +48,7 @@ def parse() -> argparse.Namespace:
     flag("--height", type=int, help=as_trained)
     flag("--width", type=int, help=as_trained)
     flag("--fps", type=float, help=as_trained)
+    add_flags(flag)
     flag("--steps", type=int, help=as_trained)
     flag("--sampler", choices=list(SAMPLERS), help=as_trained)
     flag("--grid", choices=list(GRIDS), help=f"the times that the sampler stops at {as_trained}")
@@ -76,6 +78,8 @@ def parse() -> argparse.Namespace:
     for name in ("guidance", "temperature"):
         if (value := getattr(options, name)) is not None and not math.isfinite(value):
             parser.error(f"--{name} must be a number, not {value}")
+    if wrong := check_flags(options):
+        parser.error(wrong)
     low, high = options.guidance_interval or (0, 1)
     if not 0 <= low <= high <= 1 or not 0 <= (options.guidance_rescale or 0) <= 1:
         parser.error("--guidance-interval LOW HIGH and --guidance-rescale lie between 0 and 1, with LOW <= HIGH")
@@ -115,19 +119,20 @@ def main() -> None:
     run = options.run or newest_run()
     model = open_model(run, check_device(options.device))
     sampling = options_of(model, **{name: getattr(options, name) for name in SAMPLING})
+    maker = Maker(model, options)
     warn_of_other_sizes(model.config, options.frames, options.height, options.width)
     captions = upsampled(options, model)
     warn_of_unknown_words(model.text, [*captions, options.negative])
     make_folder(options.out, "--out")
     fps = options.fps or model.config.fps
     settings = {name: getattr(model.config, name, None) for name in SAMPLING} | sampling
-    settings |= {"run": str(run), "seed": options.seed, "negative": options.negative}
+    settings |= {"run": str(run), "seed": options.seed, "negative": options.negative} | maker.told
     settings |= {"fps": fps, "upscale": options.upscale}
     for first in tqdm(range(0, len(captions), options.batch), desc="generating", unit="batch"):
         part = slice(first, first + options.batch)
         prompts, told = options.prompts[part], captions[part]
         try:
-            videos = model.generate(told, options.negative, [options.seed] * len(told), **sampling)
+            videos = maker.make(told, options.negative, [options.seed] * len(told), **sampling)
         except PromptError as error:
             raise PromptError(f"{run}: {error}; choose another run with --run") from None
         for prompt, caption, frames in zip(prompts, told, to_frames(videos), strict=True):

@@ -16,6 +16,7 @@ from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.configuration import TextToVideoConfig, network_of, text_encoder_of
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS, with_diffusion
+from lite_sora.diffusion.frames import Given
 from lite_sora.diffusion.guidance import guided
 from lite_sora.diffusion.objective import Network, Objective
 from lite_sora.diffusion.path import PATHS
@@ -76,13 +77,14 @@ class TextToVideo(nn.Module):
         diffusion: str | None = None,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_rescale: float = 0.0,
+        given: Given | None = None,
     ) -> Tensor:
         """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained. `signals`, such as
         {"speed": 0.5}, hold for all of them; those that are not named are left to chance.
 
         `times` are the sampler's, falling from 1 to 0, instead of a `grid` of `steps`. `diffusion` is for the samplers
-        on SiT's SDE alone, see `diffusion/sde.py`; the last two are those of `diffusion/guidance.py`. A seed belongs to
-        a prompt: the same prompt and seed give the same video, whatever else is in the batch.
+        on SiT's SDE alone, see `diffusion/sde.py`; the next two are of `diffusion/guidance.py`, `given` (known frames)
+        of `frames.py`. A seed belongs to a prompt: the same two give the same video, whatever else is in the batch.
         """
         config, path = self.config, PATHS[self.objective.path]
         sampler, grid = sampler or config.sampler, grid or config.grid
@@ -107,6 +109,8 @@ class TextToVideo(nn.Module):
             negatives = self.denoiser_for([negative] * len(prompts), signals={})
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = normal(seeds, shape).to(self.device)  # drawn on the CPU: a seed means the same on every device
+        if given:
+            denoise, x, times = given.apply(self, denoise, x, times)
         return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise)).clamp(-1, 1)
 
     def latent_shape(

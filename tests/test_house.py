@@ -13,7 +13,18 @@ from conftest import ROOT
 ROOMS = (
     *("errors", "commands", "seeds", "workers", "processes", "storage", "layers", "diffusion", "data", "toy"),
     *("catalogs", "text", "compute"),
-    *("autoencoders", "denoisers", "curation", "captioning", "configuration", "pipeline", "prior", "published", "load"),
+    *(
+        "autoencoders",
+        "denoisers",
+        "curation",
+        "captioning",
+        "configuration",
+        "pipeline",
+        "continuation",
+        "prior",
+        "published",
+        "load",
+    ),
     *("evaluation", "training", "experiments", "train", "generate"),
 )
 MOST_FILES, MOST_LINES = 16, 1500

@@ -17,10 +17,10 @@ from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.encoder import build_tokenizer
 
 
-def tiny_model(objective="sit") -> TextToVideo:
+def tiny_model(objective="sit", denoiser: dict | None = None) -> TextToVideo:
     torch.manual_seed(0)
     config = TextToVideoConfig(
-        denoiser_config={"patch": [2, 8, 8], "width": 48, "depth": 2, "heads": 2},
+        denoiser_config={"patch": [2, 8, 8], "width": 48, "depth": 2, "heads": 2} | (denoiser or {}),
         text_width=16,
         objective=PRESETS[objective],
         frames=4,

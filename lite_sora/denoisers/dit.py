@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lite_sora.layers.attention import Attention, make_norm
 from lite_sora.layers.blocks import MLPS, NORMS, FeedForward, TimeEmbedding
+from lite_sora.layers.levels import FrameLevels, to_tokens
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
 from lite_sora.text.encoder import Text
 
@@ -39,6 +40,7 @@ class DenoiserConfig:
     norm: str = "layer"
     qk_norm: bool = True
     rope: bool = True  # rotary positions in attention, besides the fixed ones that are added to the patches
+    frame_levels: bool = False  # whether t may be (B, T), a noise level for each frame: `levels.py`
 
     def __post_init__(self):
         self.check("mlp", MLPS)
@@ -61,9 +63,9 @@ class DiTBlock(nn.Module):
         self.mlp = FeedForward(width, config.mlp)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
-    def forward(self, h: Tensor, condition: Tensor, mask: Tensor | None, rotation: Tensor | None) -> Tensor:
-        """h (B, N, D), condition (B, D) → (B, N, D); mask and rotation as in `Attention`."""
-        shift1, scale1, shift2, scale2, gate1, gate2 = self.modulation(condition)[:, None].chunk(6, dim=-1)  # (B, 1, D)
+    def forward(self, h: Tensor, condition: Tensor, where: Tensor | None, mask: Tensor | None, rotation) -> Tensor:
+        """h (B, N, D), condition (B, 1, D), where None → (B, N, D); mask and rotation as in `Attention`."""
+        shift1, scale1, shift2, scale2, gate1, gate2 = to_tokens(self.modulation(condition), where).chunk(6, dim=-1)
         h = h + gate1 * self.attention(modulate(self.norm1(h), shift1, scale1), mask, rotation)
         return h + gate2 * self.mlp(modulate(self.norm2(h), shift2, scale2))
 
@@ -79,6 +81,7 @@ class DiT(nn.Module):
         self.embed_pooled = nn.Linear(config.text_width, width)
         self.embed_text = nn.Linear(config.text_width, width)
         self.embed_time = TimeEmbedding(width, config.time_scale)
+        self.levels = FrameLevels(width, config.patch[0]) if config.frame_levels else None
         self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.depth))
         self.norm = make_norm(config.norm, width, affine=False)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
@@ -96,10 +99,13 @@ class DiT(nn.Module):
         words = text.mask.shape[1]
         rotation = rotations_3d(grid, config.width // config.heads, words, h.device) if config.rope else None
 
-        condition = self.embed_time(t) + self.embed_pooled(text.pooled)  # (B, D)
+        time, where = self.embed_time(t.reshape(len(h), -1)), None  # (B, 1, D)
+        if t.dim() == 2:  # each frame has its own
+            time, where = self.levels(time, grid, words)
+        condition = time + self.embed_pooled(text.pooled)[:, None]  # (B, 1, D)
         for block in self.blocks:
-            h = block(h, condition, mask, rotation)
-        shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)  # each (B, 1, D)
+            h = block(h, condition, where, mask, rotation)
+        shift, scale = to_tokens(self.modulation(condition), where)[:, :patches].chunk(2, dim=-1)  # each (B, 1, D)
         h = modulate(self.norm(h[:, :patches]), shift, scale)  # (B, N, D)
         return unpatchify(self.out(h), config.patch, size)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lite_sora.layers.attention import Attention, attend, make_norm
 from lite_sora.layers.blocks import FeedForward
+from lite_sora.layers.levels import to_tokens
 from lite_sora.layers.patches import modulate
 
 
@@ -20,10 +21,14 @@ class JointBlock(nn.Module):
         self.video, self.words = Stream(config), Stream(config, read_only=last)
 
     def forward(
-        self, h: Tensor, words: Tensor, words_mask: Tensor, condition: Tensor, rotation: Tensor | None
+        self, h: Tensor, words: Tensor, words_mask: Tensor, condition: Tensor, where: Tensor | None, rotation
     ) -> tuple[Tensor, Tensor]:
-        """h (B, N, D), words (B, L, D), words_mask (B, L), condition (B, D) → both, changed."""
-        video_values, words_values = self.video.modulation(condition), self.words.modulation(condition)
+        """h (B, N, D), words (B, L, D), words_mask (B, L), condition (B, 1, D), or (B, R, D) where each token takes the
+        row `where` (N + L,) → both, changed."""
+        patches = h.shape[1]
+        video_values = to_tokens(self.video.modulation(condition), where)[:, :patches]  # (B, 1, 6 D)
+        words_values = to_tokens(self.words.modulation(condition), where)
+        words_values = words_values if where is None else words_values[:, patches:]
         ours = self.video.before(h, video_values, rotation)
         theirs = self.words.before(words, words_values, None)
         q, k, v = (torch.cat(pair, dim=2) for pair in zip(ours, theirs, strict=True))  # (B, heads, N + L, D / heads)
@@ -49,12 +54,12 @@ class Stream(nn.Module):
             self.mlp = FeedForward(config.width, config.mlp)
 
     def before(self, h: Tensor, values: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        shift, scale = values[:, None].chunk(2 if self.read_only else 6, dim=-1)[:2]  # each (B, 1, D)
+        shift, scale = values.chunk(2 if self.read_only else 6, dim=-1)[:2]  # each (B, 1, D)
         return self.attention.project(modulate(self.norm1(h), shift, scale), rotation)
 
     def after(self, h: Tensor, mixed: Tensor, values: Tensor) -> Tensor:
         if self.read_only:
             return h
-        shift, scale, gate1, gate2 = values[:, None].chunk(6, dim=-1)[2:]
+        shift, scale, gate1, gate2 = values.chunk(6, dim=-1)[2:]
         h = h + gate1 * self.attention.out(mixed)
         return h + gate2 * self.mlp(modulate(self.norm2(h), shift, scale))

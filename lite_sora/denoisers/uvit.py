@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lite_sora.denoisers.dit import DenoiserConfig
 from lite_sora.layers.blocks import Block
+from lite_sora.layers.levels import level_tokens
 from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, sincos, unpatchify
 from lite_sora.text.encoder import Text
 
@@ -85,16 +86,17 @@ class UViT(LongSkipBlocks):
         initialize_weights(self)
 
     def forward(self, x: Tensor, t: Tensor, text: Text) -> Tensor:
-        """x (B, C, T, H, W), t (B,) in [0, 1], Text of B captions → (B, C, T, H, W)."""
+        """x (B, C, T, H, W), t (B,) or, with frame_levels, (B, T) in [0, 1], Text of B captions → (B, C, T, H, W)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
         h = self.embed(patchify(x, config.patch))  # (B, N, D)
         patches = h.shape[1]
         h = h + positions_3d(grid, config.width, h.device)
-        time = sincos(config.time_scale * t, config.width)[:, None] + self.kinds[0]  # (B, 1, D)
+        levels = sincos(config.time_scale * t.reshape(len(h), -1), config.width)  # (B, 1, D), or (B, T, D) of frames
+        time = level_tokens(levels) + self.kinds[0]
         words = self.embed_text(text.tokens) + self.kinds[1]  # (B, L, D)
         h = torch.cat([h, time, words], dim=1)  # (B, N + 1 + L, D)
-        mask = torch.cat([text.mask.new_ones(len(h), patches + 1), text.mask], dim=1)
+        mask = torch.cat([text.mask.new_ones(len(h), patches + time.shape[1]), text.mask], dim=1)
         others = h.shape[1] - patches
         rotation = rotations_3d(grid, config.width // config.heads, others, h.device) if config.rope else None
         h = super().forward(h, mask, rotation)

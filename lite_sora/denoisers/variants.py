@@ -21,6 +21,7 @@ from lite_sora.denoisers.dit import SIZES, DenoiserConfig, initialize_weights
 from lite_sora.denoisers.mmdit import JointBlock
 from lite_sora.layers.attention import Attention, attend, make_norm
 from lite_sora.layers.blocks import FeedForward, TimeEmbedding
+from lite_sora.layers.levels import FrameLevels, level_tokens, to_tokens
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
 from lite_sora.text.encoder import Text
 
@@ -112,7 +113,8 @@ def ungroup(h: Tensor, grid: tuple[int, int, int], within: str) -> Tensor:
 class Context:
     """What a block is given besides its tokens."""
 
-    condition: Tensor  # (B, D): t and the pooled caption; or (B, parts * D), the modulation that blocks share
+    condition: Tensor  # (B, 1, D): t and the pooled caption; or (B, 1, parts * D), the modulation that blocks share
+    where: Tensor | None  # the row of the condition that each token takes, where there are several: `levels.py`
     read: tuple[Tensor, Tensor] | None  # tokens (B, L, D) and their mask (B, L), for cross-attention
     mask: Tensor | None  # (B, N) for attention
     rotation: Tensor | None  # (N, D / heads)
@@ -145,7 +147,7 @@ class VariantBlock(nn.Module):
             h = self.read(h + self.attend(self.norm1(h), given), given)
             return h + self.mlp(self.norm2(h))
         values = given.condition + self.modulation_table if self.shared else self.modulation(given.condition)
-        shift1, scale1, shift2, scale2, *gates = values[:, None].chunk(self.parts, dim=-1)  # each (B, 1, D)
+        shift1, scale1, shift2, scale2, *gates = to_tokens(values, given.where).chunk(self.parts, dim=-1)  # (B, 1, D)
         gate1, gate2 = gates or (1, 1)
         h = self.read(h + gate1 * self.attend(modulate(self.norm1(h), shift1, scale1), given), given)
         return h + gate2 * self.mlp(modulate(self.norm2(h), shift2, scale2))
@@ -174,6 +176,7 @@ class DiTVariant(nn.Module):
         if config.words != "none":
             self.embed_text = nn.Linear(config.text_width, width)
         self.embed_time = TimeEmbedding(width, config.time_scale)
+        self.levels = FrameLevels(width, config.patch[0]) if config.frame_levels else None
         if config.conditioning == "mm-dit":
             blocks = [JointBlock(config, last=number == depth - 1) for number in range(depth)]
         elif config.attention == "factorised":
@@ -190,20 +193,24 @@ class DiTVariant(nn.Module):
         initialize_weights(self, zero=("modulation.1", "cross.out") if config.parts == 6 else ())
 
     def forward(self, x: Tensor, t: Tensor, text: Text) -> Tensor:
-        """x (B, C, T, H, W), t (B,) in [0, 1], Text of B captions → (B, C, T, H, W)."""
+        """x (B, C, T, H, W), t (B,) or, with frame_levels, (B, T) in [0, 1], Text of B captions → (B, C, T, H, W)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
         h = self.embed(patchify(x, config.patch))  # (B, N, D)
         h = h + positions_3d(grid, config.width, h.device).to(h.dtype)
-        pair = [self.embed_time(t), self.embed_pooled(text.pooled)]  # each (B, D)
-        condition = pair[0] + pair[1]
+        levels, pooled = self.embed_time(t.reshape(len(h), -1)), self.embed_pooled(text.pooled)[:, None]  # (B, 1, D)
+        pair, where = [level_tokens(levels), pooled], None
+        if t.dim() == 2:  # each frame has its own
+            levels, where = self.levels(levels, grid, text.mask.shape[1] if config.words == "sequence" else 0)
+        condition = levels + pooled  # (B, 1, D)
         if config.conditioning == "mm-dit":
-            h = self.joint(h, condition, text, grid)
+            h = self.joint(h, condition, where, text, grid)
         else:
-            h = self.single(h, condition, pair, text, grid)
+            h = self.single(h, condition, where, pair, text, grid)
         h = self.norm(h)
         if config.parts:
-            h = modulate(h, *self.modulation(condition)[:, None].chunk(2, dim=-1))
+            values = to_tokens(self.modulation(condition), where)[:, : h.shape[1]]
+            h = modulate(h, *values.chunk(2, dim=-1))
         return unpatchify(self.out(h), config.patch, size)
 
     def on_tokens(self) -> list[nn.Module]:
@@ -211,15 +218,15 @@ class DiTVariant(nn.Module):
         kinds = Attention, CrossAttention, FeedForward
         return [self.embed, self.out, *(layer for layer in self.blocks.modules() if isinstance(layer, kinds))]
 
-    def joint(self, h: Tensor, condition: Tensor, text: Text, grid: tuple[int, int, int]) -> Tensor:
+    def joint(self, h: Tensor, condition: Tensor, where: Tensor | None, text: Text, grid: tuple) -> Tensor:
         """Patches and words, each with their own weights: (B, N, D) → (B, N, D)."""
         words, rotation = self.embed_text(text.tokens), self.rotation(grid, 0, h.device)
         for block in self.blocks:
-            h, words = block(h, words, text.mask, condition, rotation)
+            h, words = block(h, words, text.mask, condition, where, rotation)
         return h
 
     def single(
-        self, h: Tensor, condition: Tensor, pair: list[Tensor], text: Text, grid: tuple[int, int, int]
+        self, h: Tensor, condition: Tensor, where: Tensor | None, pair: list[Tensor], text: Text, grid: tuple
     ) -> Tensor:
         """All tokens with the same weights: patches (B, N, D) → (B, N, D)."""
         config, patches = self.config, h.shape[1]
@@ -229,11 +236,11 @@ class DiTVariant(nn.Module):
             in_sequence.append((self.embed_text(text.tokens), text.mask))
         elif config.words == "cross-attention":
             to_read.append((self.embed_text(text.tokens), text.mask))
-        two = torch.stack(pair, dim=1), text.mask.new_ones(len(h), 2)
+        told = torch.cat(pair, dim=1)  # t and the pooled caption, (B, 2, D)
         if config.conditioning == "in-context":
-            in_sequence.append(two)
+            in_sequence.append((told, text.mask.new_ones(told.shape[:2])))
         elif config.conditioning == "cross-attention":
-            to_read.append(two)
+            to_read.append((told, text.mask.new_ones(told.shape[:2])))
 
         mask = None
         if in_sequence:
@@ -241,7 +248,7 @@ class DiTVariant(nn.Module):
             h, mask = torch.cat([h, tokens], dim=1), torch.cat([mask.new_ones(len(h), patches), mask], dim=1)
         condition = self.shared_modulation(condition) if config.shared_adaln else condition
         rotation = self.rotation(grid, h.shape[1] - patches, h.device)
-        given = Context(condition, concatenate(to_read) if to_read else None, mask, rotation, grid)
+        given = Context(condition, where, concatenate(to_read) if to_read else None, mask, rotation, grid)
         for block in self.blocks:
             h = block(h, given)
         return h[:, :patches]

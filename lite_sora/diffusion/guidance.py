@@ -28,7 +28,7 @@ def guided(
 
     def both(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         x0, noise = denoise(x, t)
-        if interval != (0.0, 1.0) and not interval[0] <= float(t[0]) <= interval[1]:
+        if interval != (0.0, 1.0) and not interval[0] <= float(t.max()) <= interval[1]:
             return x0, noise
         x0_negative, noise_negative = denoise_negative(x, t)
         guided_x0 = x0_negative + scale * (x0 - x0_negative)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lite_sora.diffusion import prediction as predictions
+from lite_sora.diffusion.frames import mean_of_unknown
 from lite_sora.diffusion.path import PATHS, ProbabilityPath, along
 
 Network = Callable[[Tensor, Tensor], Tensor]  # (x_t (B, ...), t (B,)) → output (B, ...)
@@ -112,6 +113,8 @@ class Objective:
         """weight(t) |output - target|^2, the mean of each video, (B,), for x and noise (B, C, T, H, W) at t (B,)."""
         output = self._evaluate(network, self.noisy(x, noise, t), t)
         error = output.float() - predictions.target(PATHS[self.path], self.prediction, x, noise, t)
+        if t.dim() == 2:  # of each frame, (B, T)
+            return mean_of_unknown(self.weight(t) * error.square().mean((1, 3, 4)), t)
         return self.weight(t) * error.square().flatten(1).mean(1)
 
     def x_and_noise(self, network: Network, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

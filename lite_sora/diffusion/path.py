@@ -46,8 +46,9 @@ class ProbabilityPath:
 
 
 def along(value: Tensor, like: Tensor) -> Tensor:
-    """(B,) → (B, 1, 1, ...), so that it multiplies `like` (B, ...)."""
-    return value.to(like.dtype).reshape(-1, *[1] * (like.dim() - 1))
+    """(B,) → (B, 1, 1, ...), so that it multiplies `like` (B, ...); of each frame, (B, T) → (B, 1, T, 1, 1)."""
+    shape = (len(value), 1, -1, 1, 1) if value.dim() == 2 else (-1, *[1] * (like.dim() - 1))
+    return value.to(like.dtype).reshape(shape)
 
 
 def _linear(t: Tensor):

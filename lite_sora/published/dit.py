@@ -60,10 +60,10 @@ class PublishedDiT(nn.Module):
             return self(x[:, :, None], t, labels)[:, :, 0]
         config, size = self.config, x.shape[2:]
         h = self.embed(patchify(x, config.patch)) + look_up(self.positions, size, config.patch)  # (B, N, D)
-        condition = self.embed_time(t) + self.embed_class(labels)  # (B, D)
+        condition = (self.embed_time(t) + self.embed_class(labels))[:, None]  # (B, 1, D)
         for block in self.blocks:
-            h = block(h, condition, mask=None, rotation=None)
-        shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)  # each (B, 1, D)
+            h = block(h, condition, where=None, mask=None, rotation=None)
+        shift, scale = self.modulation(condition).chunk(2, dim=-1)  # each (B, 1, D)
         return unpatchify(self.out(modulate(self.norm(h), shift, scale)), config.patch, size)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
+from lite_sora.diffusion.frames import draw_levels
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
 from lite_sora.seeds import normal, seed_of, uniform
@@ -88,11 +89,13 @@ class DenoiserStage(Stage):
         if x.dtype == torch.uint8:  # a video; otherwise latents, which the autoencoder made before training
             x = to_model_range(x)
         noise = normal(seeds, x.shape[1:], device)
-        t = self.model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds])).to(device)
+        t = self.model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds]))  # (B,)
+        t = draw_levels(t, seeds, x.shape[2], self.settings.frame_levels, self.model.objective).to(device)  # or (B, T)
         captions = read_captions(batch, self.settings.caption_dropout)
         signals = drop(batch.signals, captions, seeds, self.settings.caption_dropout)
         text = self.texts(captions, device) if self.texts else self.model.text.tokenize(captions).to(device)
-        return {"loss": model(latents=x, noise=noise, t=t, captions=text, signals=signals), "t": t}
+        loss = model(latents=x, noise=noise, t=t, captions=text, signals=signals)
+        return {"loss": loss, "t": t.reshape(len(t), -1).mean(1)}
 
     def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
         return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | self.compute.rates(seconds)

@@ -51,6 +51,9 @@ class DenoiserSettings(RunSettings):
     norm: str | None = flag(None, "layer norm or rms norm (default: layer)", choices=list(NORMS))
     qk_norm: bool | None = flag(None, "a norm on queries and keys (default: true)")
     rope: bool | None = flag(None, "rotary positions in attention (default: true)")
+    frame_levels: float = flag(
+        0.0, "share of clips that get a noise level for each frame, some of which are known: for --image, --extend"
+    )
 
     # the objective: a preset, and parts that differ from it
     objective: str = flag("toy", "a named combination", choices=list(PRESETS))
@@ -80,8 +83,9 @@ class DenoiserSettings(RunSettings):
         super().check()
         if self.overfit is not None and self.overfit < 1:
             raise TrainingError(f"--overfit must be at least 1, not {self.overfit}")
-        if not 0 <= self.original_captions <= 1:
-            raise TrainingError(f"--original-captions is a fraction, 0 to 1, not {self.original_captions}")
+        for name in ("original_captions", "frame_levels"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(f"--{name.replace('_', '-')} is a fraction, 0 to 1, not {getattr(self, name)}")
         if len(self.patch) != 3:
             raise TrainingError("--patch takes three numbers: frames, height, width")
 
@@ -117,6 +121,8 @@ def model_config(settings: DenoiserSettings, autoencoder) -> TextToVideoConfig:
     if settings.size not in known:
         raise TrainingError(f"--size {settings.size}: {settings.denoiser} has the sizes {', '.join(known)}")
     network = {"patch": settings.patch} | known[settings.size] | given_parts(settings, NETWORK_PARTS)
+    if settings.frame_levels:
+        network["frame_levels"] = True
     text = absolute(settings.text)
     config = TextToVideoConfig(
         denoiser=settings.denoiser,

@@ -273,3 +273,32 @@ def test_sit_is_a_dit_that_counts_time_from_0_to_1():
 def test_parts_that_do_not_fit_are_a_clear_error(kind, parts, message):
     with pytest.raises(ValueError, match=message):
         find_denoiser(kind, parts)
+
+
+ONE_TOKEN = ("in-context", "in-context, words read", "cross-attention")  # these and U-ViT see a level as a token
+
+
+@each
+def test_it_is_told_the_level_of_each_frame(name):
+    network = trained(name, frame_levels=True)
+    x, words = random(2, 3, 4, 16, 16), text(2, 3)
+    t = torch.tensor([0.3, 0.8])
+    one, equal = network(x, t, words), network(x, t[:, None].repeat(1, 4), words)
+    if not name.startswith("uvit") and name not in ONE_TOKEN:
+        assert torch.allclose(equal, one, atol=1e-5)
+    levels = t[:, None].repeat(1, 4)
+    levels[:, 0] = 0  # the first frame is known, the second, in the same patch, is not
+    other = levels.flip(1)
+    outputs = [network(x, each, words) for each in (levels, other)]
+    assert not torch.allclose(outputs[0], equal, atol=1e-6) and not torch.allclose(*outputs, atol=1e-6)
+
+
+def test_a_patch_is_told_which_of_its_frames_is_known():
+    network, x = trained("dit", frame_levels=True), random(1, 3, 4, 16, 16)
+    first, second = torch.tensor([[0.0, 0.5, 0.5, 0.5]]), torch.tensor([[0.5, 0.0, 0.5, 0.5]])
+    assert network.config.patch[0] == 2
+    outputs = [network(x, levels, text(1, 3)) for levels in (first, second)]
+    assert not torch.allclose(*outputs, atol=1e-6)
+    torch.nn.init.zeros_(network.levels.within)  # as a new one starts: the mean alone
+    outputs = [network(x, levels, text(1, 3)) for levels in (first, second)]
+    assert torch.allclose(*outputs, atol=1e-6)
