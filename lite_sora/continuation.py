@@ -9,10 +9,10 @@ from torch import Tensor
 
 from lite_sora.data.loading import to_model_range
 from lite_sora.data.video import probe, read_frames
-from lite_sora.diffusion.frames import Given
+from lite_sora.diffusion.frames import ORDERS, Given
 
 FILES = ("image", "last", "between", "extend", "edit")
-FLAGS = (*FILES, "backward", "add", "loop")
+FLAGS = (*FILES, "backward", "add", "loop", "order")
 
 
 def add_flags(flag) -> None:
@@ -26,6 +26,7 @@ def add_flags(flag) -> None:
     )
     flag("--edit", type=Path, metavar="VIDEO", help="change this video as the prompt says (SDEdit)")
     flag("--strength", type=float, default=0.6, help="with --edit: how much, from 0 to 1 (default: %(default)s)")
+    flag("--order", choices=ORDERS, help="all frames together (default), later ones noisier, or chunks in turn")
     flag("--loop", action="store_true", help="let the first frame follow the last")
 
 
@@ -33,8 +34,8 @@ def check_flags(options: argparse.Namespace) -> str | None:
     """What is wrong with these flags, in words; None for nothing."""
     if options.between and (options.image or options.last):
         return "--between is --image and --last in one: give it, or the two"
-    if options.extend and (options.image or options.last or options.between or options.edit or options.loop):
-        return "--extend goes on from a video: it takes no other frames, no --edit and no --loop"
+    if options.extend and any(getattr(options, name) for name in ("image", "last", "between", "edit", "loop", "order")):
+        return "--extend goes on from a video: it takes no other frames, no --edit, --loop or --order"
     if (options.backward or options.add is not None) and not options.extend:
         return "--backward and --add belong to --extend VIDEO"
     if options.add is not None and options.add < 1:
@@ -71,7 +72,7 @@ class Maker:
             self.film = read_whole(options.extend, *size, config.fps)
             return
         known = [(place, file) for place, file in zip((0, -1), options.between or (first, last), strict=True) if file]
-        self.given = Given(strength=options.strength, loop=options.loop)
+        self.given = Given(strength=options.strength, loop=options.loop, order=options.order or "together")
         if known:
             self.given.known = torch.cat([read_film(file, [0.0], *size) for _, file in known], dim=2)
             self.given.places = tuple(place for place, _ in known)

@@ -110,7 +110,7 @@ class TextToVideo(nn.Module):
             denoise = guided(denoise, negatives, guidance, guidance_interval, guidance_rescale, path)
         x = normal(seeds, shape).to(self.device)  # drawn on the CPU: a seed means the same on every device
         if given:
-            denoise, x, times = given.apply(self, denoise, x, times)
+            sample, denoise, x, times = given.apply(self, sample, denoise, x, times)
         return self.autoencoder.decode(sample(denoise, x, times, path, fresh_noise)).clamp(-1, 1)
 
     def latent_shape(

@@ -62,6 +62,20 @@ def test_a_film_that_is_changed_a_little_stays_closer_than_one_that_is_changed_a
     assert torch.allclose(far, model.generate(PROMPTS[:1]), atol=1e-5)  # at 1, nothing of the film is left
 
 
+def test_orders_make_other_videos_and_keep_what_is_known(model):
+    known = film(1)
+    together, *others = (
+        model.generate(PROMPTS, given=Given(known, (0,), order=order)) for order in ("together", "pyramid", "chunks")
+    )
+    for made in others:
+        assert torch.equal(made[:, :, :1], known.expand(2, -1, -1, -1, -1)) and made.isfinite().all()
+        assert not torch.allclose(made, together, atol=1e-3)
+    with pytest.raises(ValueError, match="a loop has no first frame"):
+        model.generate(PROMPTS, given=Given(loop=True, order="chunks"))
+    with pytest.raises(ValueError, match="--frame-levels 0.5"):
+        tiny_model().generate(PROMPTS, given=Given(order="pyramid"))
+
+
 def test_a_loop_is_another_video(model):
     assert not torch.allclose(model.generate(PROMPTS, given=Given(loop=True)), model.generate(PROMPTS), atol=1e-3)
 
@@ -87,6 +101,8 @@ def home(tmp_path_factory, model):
         (["--extend", "film.mp4", "--backward"], 12),
         (["--edit", "film.mp4", "--strength", "0.4"], 4),
         (["--loop"], 4),
+        (["--order", "pyramid"], 4),
+        (["--order", "chunks", "--image", "red.png"], 4),
     ],
 )
 def test_generate_goes_on_from_what_it_is_given(home, flags, frames):

@@ -4,15 +4,18 @@ A frame at t = 0 is known, at t = 1 it is absent. So one model makes videos of w
 before a last one, or between two.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.path import PATHS, ProbabilityPath
 from lite_sora.diffusion.prediction import Denoiser
 from lite_sora.seeds import seed_of, uniform
 
+ORDERS = ("together", "pyramid", "chunks")
 KNOWN = ("none", "first", "last", "both ends", "prefix")  # which frames of a clip are known; a prefix is of any length
 
 
@@ -50,12 +53,13 @@ def known_frames(pattern: str, frames: int, length: float) -> list[int]:
 
 
 def holding(denoise: Denoiser, known: Tensor, places: Tensor) -> Denoiser:
-    """A denoiser of videos of which some frames are known, for any sampler: wherever the sampler is, these frames are
-    at t = 0, and are what is known. known (B, C, T, H, W); places (T,), true where a frame is."""
+    """A denoiser of videos of which some frames are known, for any sampler: wherever the sampler is, at t (B,) or
+    (B, T), these frames are at t = 0, and are what is known. known (B, C, T, H, W); places (T,), true where a frame is.
+    """
     there = places[:, None, None]
 
     def with_known(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        levels = t[:, None] * ~places  # (B, T)
+        levels = t.reshape(len(x), -1) * ~places  # (B, T)
         x0, noise = denoise(torch.where(there, known, x), levels)
         return torch.where(there, known, x0), torch.where(there, 0.0, noise)
 
@@ -76,6 +80,26 @@ def rolling(denoise: Denoiser) -> Denoiser:
     return turned
 
 
+def delays(order: str, frames: int, steps: int, chunk: int) -> list[int]:
+    """How many steps later than the first each frame begins: all "together"; in a "pyramid", in which each chunk is a
+    step noisier than the one before it; or one of the "chunks" after another, of `chunk` frames each."""
+    lag = {"together": 0, "pyramid": 1, "chunks": steps}[order]
+    return [lag * (frame // chunk) for frame in range(frames)]
+
+
+def by_frame(denoise: Denoiser, x: Tensor, times: Tensor, path: ProbabilityPath, normal=None, *, delay: list[int]):
+    """DDIM (2010.02502) in which each frame of x (B, C, T, H, W) has its own way through the times (steps + 1,): it
+    waits at the first time for its delay, and at the last for the others."""
+    late = torch.tensor(delay)
+    last = len(times) - 1
+    for step in range(last + max(delay)):
+        now, after = (times[(step + more - late).clamp(0, last)].to(x.device) for more in (0, 1))  # (T,) each
+        x0, noise = denoise(x, now.expand(len(x), -1))
+        alpha, sigma = (value[:, None, None] for value in path.alpha_sigma(after))
+        x = torch.where((now == after)[:, None, None], x, alpha * x0 + sigma * noise)
+    return x
+
+
 @dataclass
 class Given:
     """What is given of a video before it is made, besides the prompt. Frames are float, in [-1, 1]."""
@@ -85,23 +109,30 @@ class Given:
     edit: Tensor | None = None  # (B or 1, 3, T, H, W): a video to start from, instead of noise (SDEdit, 2108.01073)
     strength: float = 0.6  # how far it is noised before: 0 leaves it as it is, 1 leaves nothing of it
     loop: bool = False  # whether the first frame follows the last
+    order: str = "together"  # in which frames are made: one of ORDERS, see `delays`
 
-    def apply(self, model, denoise: Denoiser, x: Tensor, times: Tensor) -> tuple[Denoiser, Tensor, Tensor]:
-        """The denoiser, the starting point (B, C, T, H, W) and the times of a sampler, changed so that the video of a
+    def apply(self, model, sample: Callable, denoise: Denoiser, x: Tensor, times: Tensor) -> tuple:
+        """The sampler, the denoiser, the starting point (B, C, T, H, W) and the times, changed so that the video of a
         TextToVideo comes out as is given. Raises ValueError for what does not fit."""
+        levels = self.known is not None or self.order != "together"
+        if levels and not model.config.denoiser_config.get("frame_levels"):
+            raise ValueError(
+                "this model was trained with one noise level for all frames of a clip, so that none can be known alone "
+                "or made before the others; train one that can: python train.py --frame-levels 0.5"
+            )
+        if self.order != "together":
+            if self.loop:
+                raise ValueError("a loop has no first frame: its frames are made together")
+            chunk = max(model.config.denoiser_config["patch"][0], x.shape[2] // 4)
+            sample = partial(by_frame, delay=delays(self.order, x.shape[2], len(times) - 1, chunk))
         if self.known is not None:
-            if not model.config.denoiser_config.get("frame_levels"):
-                raise ValueError(
-                    "this model was trained with one noise level for all frames of a clip, so that none can be known "
-                    "alone; train one that can: python train.py --frame-levels 0.5"
-                )
             known, places = self.latents(model.autoencoder, x)
             denoise = holding(denoise, known, places)
         if self.edit is not None:
             video = model.autoencoder.encode(self.edit.to(x.device)).expand_as(x)
             at = torch.full((len(x),), self.strength, device=x.device)
             x, times = PATHS[model.objective.path].mix(video, x, at), self.strength * times
-        return rolling(denoise) if self.loop else denoise, x, times
+        return sample, rolling(denoise) if self.loop else denoise, x, times
 
     def latents(self, autoencoder, like: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, C, T, H, W) in which the known frames are, and where these are, (T,)."""

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from lite_sora.diffusion.choices import SAMPLERS
-from lite_sora.diffusion.frames import Given, draw_levels, holding, known_frames, mean_of_unknown, rolling
+from lite_sora.diffusion.frames import (
+    Given,
+    by_frame,
+    delays,
+    draw_levels,
+    holding,
+    known_frames,
+    mean_of_unknown,
+    rolling,
+)
 from lite_sora.diffusion.objective import PRESETS, time_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import ROWS, solve, target
@@ -120,3 +129,45 @@ def test_known_frames_become_latents_in_their_places():
         Given(random(1, 3, 3, 4, 4), (-3, -2, -1)).latents(Causal(), like)
     with pytest.raises(ValueError, match="5 frames are known of a video of 5: there is nothing left to make"):
         Given(random(1, 3, 5, 4, 4), tuple(range(5))).latents(Pixels(), like)
+
+
+def test_frames_made_together_are_ddims():
+    path, x = PATHS["linear"], random(*SHAPE)
+
+    def denoise(x, t):
+        return solve(path, "x0", x, x.tanh() / 2, t)
+
+    together = by_frame(denoise, x, time_grid(5), path, delay=delays("together", 6, 5, 2))
+    assert torch.allclose(together, SAMPLERS["ddim"](denoise, x, time_grid(5), path), atol=1e-6)
+
+
+@pytest.mark.parametrize("order, evaluations", [("pyramid", 5 + 2), ("chunks", 3 * 5)])
+def test_later_frames_are_noisier_and_all_arrive(order, evaluations):
+    path, levels, data = PATHS["linear"], [], random(*SHAPE, seed=3)
+
+    def denoise(x, t):
+        assert t.shape == (3, 6)
+        levels.append(t[0])
+        return solve(path, "x0", x, data, t)
+
+    delay = delays(order, 6, 5, 2)
+    made = by_frame(denoise, random(*SHAPE), time_grid(5), path, delay=delay)
+    assert torch.allclose(made, data, atol=1e-5) and len(levels) == evaluations
+    assert all((t.diff() >= 0).all() and torch.equal(t[::2], t[1::2]) for t in levels)
+    levels = torch.stack(levels)
+    assert (levels[0] == 1).all() and (levels[-1, :-2] == 0).all()
+    at_once = ((levels > 0) & (levels < 1)).sum(1).max()
+    assert at_once == (2 if order == "chunks" else 6)
+
+
+def test_a_frame_that_waits_is_not_touched():
+    path, x = PATHS["linear"], random(*SHAPE)
+    seen = []
+
+    def denoise(x, t):
+        seen.append(x)
+        return x * 0, x
+
+    by_frame(denoise, x, time_grid(5), path, delay=delays("chunks", 6, 5, 3))
+    assert all(torch.equal(now[:, :, 3:], x[:, :, 3:]) for now in seen[:6])
+    assert all(torch.equal(now[:, :, :3], seen[5][:, :, :3]) for now in seen[5:])
