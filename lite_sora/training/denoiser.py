@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from lite_sora.compute import StepCompute
 from lite_sora.data.loading import Batch, to_model_range
+from lite_sora.data.windows import VideoDataset
 from lite_sora.diffusion.frames import draw_levels
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.processes import Processes
@@ -30,7 +33,8 @@ from lite_sora.training.samples import save_samples
 
 def train(settings: DenoiserSettings, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
     """Trains a denoiser and returns the run's folder; see `loop.run`."""
-    return run(DenoiserStage, settings, observe)
+    stage = import_module("lite_sora.training.shapes").ShapesStage if settings.buckets else DenoiserStage
+    return run(stage, settings, observe)
 
 
 class DenoiserStage(Stage):
@@ -54,12 +58,17 @@ class DenoiserStage(Stage):
             self.config.signals = describe(settings.signals, clips.training)
         fixed, original = settings.overfit is not None, settings.original_captions
         options = {"fixed": fixed, "original": original, "signals": self.config.signals}
-        self.real = self.dataset = clips.videos(clips.captioned[: settings.overfit], **options)
-        if settings.autoencoder == "pixel":
-            self.skipped.update(clips.preload(self.real))
-        else:
-            self.dataset, broken = cached_latents(self.real, self.autoencoder, clips.cache, self.processes)
-            self.skipped.update(broken)
+        self.real = clips.videos(clips.captioned[: settings.overfit], **options)
+        self.dataset = self.prepare(self.real, clips)
+
+    def prepare(self, videos: VideoDataset, clips: Clips) -> Dataset:
+        """The clips in memory, or their latents."""
+        if self.settings.autoencoder == "pixel":
+            self.skipped.update(clips.preload(videos))
+            return videos
+        dataset, broken = cached_latents(videos, self.autoencoder, clips.cache, self.processes)
+        self.skipped.update(broken)
+        return dataset
 
     def build(self) -> TextToVideo:
         settings, clips = self.settings, self.real.clips

@@ -17,7 +17,7 @@ from lite_sora.processes import OrderlyStop, Processes, join
 from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_taken, save_checkpoint
 from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
-from lite_sora.training.metrics import Metrics, plot_curves, postfix, report_skipped
+from lite_sora.training.metrics import Metrics, finish, first_line, postfix
 from lite_sora.training.muon import learning_rate, make_optimizers
 from lite_sora.training.parallel import Parallel, choose_precision
 
@@ -48,6 +48,12 @@ class Stage:
     def build(self) -> nn.Module:
         """The model on the CPU: fresh, or that of the resumed run."""
         raise NotImplementedError
+
+    def order(self, step: int) -> TrainingOrder:
+        """Which clips come when, from this step on."""
+        settings, processes = self.settings, self.processes
+        order = settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
+        return TrainingOrder(len(self.dataset), *order)
 
     def step_size(self) -> str:
         """How much a step is, besides its clips, in the line that a run begins with."""
@@ -122,19 +128,12 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     parallel = Parallel(model, processes, settings.precision, settings.compile)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
 
-    order = TrainingOrder(
-        len(stage.dataset), settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
-    )
     if processes.first:
-        weights = sum(weight.numel() for weight in model.parameters())
-        print(
-            f"{stage.name} of {weights:,} parameters in {settings.precision} on {processes.device}: "
-            f"{len(stage.dataset):,} clips, {settings.batch_size} a step{stage.step_size()} → {folder}"
-        )
+        print(first_line(stage, model, folder))
     bar = tqdm(total=settings.steps, initial=step, desc="training", unit="step", disable=not processes.first)
     clock = time.perf_counter()
     with OrderlyStop() as stop:
-        for batch in batches(stage.dataset, order, settings.workers):
+        for batch in batches(stage.dataset, stage.order(step), settings.workers):
             model.train()
             stage.skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
@@ -172,7 +171,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 values = dict(zip(values, outputs.T, strict=True))
                 line = {"step": step, "loss": values["loss"].mean().item()} | stage.measures(values, seconds)
                 line |= {"grad_norm": norm.item(), "lr": settings.lr * rate, "skipped": not finite}
-                line |= {"clips_per_second": settings.batch_size / seconds}
+                line |= {"clips_per_second": len(outputs) / seconds}
                 bar.set_postfix(postfix(line), refresh=False)
                 bar.update()
                 if settings.sample_every and (step == settings.steps or step % settings.sample_every == 0):
@@ -203,19 +202,3 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)
-
-
-def finish(stage: Stage, folder: Path, step: int, average: nn.Module, metrics: Metrics | None) -> None:
-    """Says what there is now, and what to do next."""
-    skipped = stage.processes.gather_texts(sorted(stage.skipped))
-    if metrics:
-        metrics.close()
-        report_skipped(folder, skipped)
-        curves = plot_curves(folder)
-        if step < stage.settings.steps:
-            command = f"python train.py {'' if stage.name == 'denoiser' else f'{stage.name} '}--resume {folder}"
-            print(f"stopped at step {step} of {stage.settings.steps}, and saved; resume: {command}")
-        else:
-            print(f"weights: {folder}/model.safetensors   curves: {curves}   samples: {folder}/samples/")
-            stage.finish(folder, average)
-    stage.processes.wait()

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from lite_sora.storage.files import write_whole
 
@@ -16,6 +16,15 @@ DETAILS = {  # what a stage other than the denoiser shows next to its loss
     "psnr": "PSNR of the batch, dB",
     "bits_per_code": "bits per code",
 }
+
+
+def first_line(stage, model: nn.Module, folder: Path) -> str:
+    """What a run begins with: what is trained, on what, where to."""
+    settings, weights = stage.settings, sum(weight.numel() for weight in model.parameters())
+    return (
+        f"{stage.name} of {weights:,} parameters in {settings.precision} on {stage.processes.device}: "
+        f"{len(stage.dataset):,} clips, {settings.batch_size} a step{stage.step_size()} → {folder}"
+    )
 
 
 def known(value):
@@ -148,3 +157,19 @@ def _smooth(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     sums = np.cumsum(np.concatenate([np.zeros(WINDOW), values[there]]))
     count = np.minimum(np.arange(there.sum()) + 1, WINDOW)
     return steps[there], (sums[WINDOW:] - sums[:-WINDOW]) / count
+
+
+def finish(stage, folder: Path, step: int, average: nn.Module, metrics: Metrics | None) -> None:
+    """Says what there is now, and what to do next."""
+    skipped = stage.processes.gather_texts(sorted(stage.skipped))
+    if metrics:
+        metrics.close()
+        report_skipped(folder, skipped)
+        curves = plot_curves(folder)
+        if step < stage.settings.steps:
+            command = f"python train.py {'' if stage.name == 'denoiser' else f'{stage.name} '}--resume {folder}"
+            print(f"stopped at step {step} of {stage.settings.steps}, and saved; resume: {command}")
+        else:
+            print(f"weights: {folder}/model.safetensors   curves: {curves}   samples: {folder}/samples/")
+            stage.finish(folder, average)
+    stage.processes.wait()

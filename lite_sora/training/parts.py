@@ -9,6 +9,7 @@ import torch
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.configuration import TextToVideoConfig, network_of
+from lite_sora.data.buckets import parse_bucket
 from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
@@ -65,6 +66,9 @@ class DenoiserSettings(RunSettings):
 
     # what it learns from
     frames: int | None = flag(None, "frames of a clip (default: 8, or 9 with --autoencoder: the first and 4 times 2)")
+    buckets: list[str] = flag(
+        [], "train on many shapes: frames x height x width of each, such as 8x32x32 8x24x40; or auto, from the clips"
+    )
     caption_dropout: float = flag(0.1, "fraction of captions that are emptied, for classifier-free guidance")
     original_captions: float = flag(
         0.0, "fraction of captions as they were before the clips were recaptioned; DALL-E 3 takes 0.05"
@@ -78,6 +82,11 @@ class DenoiserSettings(RunSettings):
         pixels = self.autoencoder == "pixel"
         self.frames = (8 if pixels else 9) if self.frames is None else self.frames
         self.patch = self.patch or ([2, 8, 8] if pixels else [1, 2, 2])
+        if self.buckets and self.buckets != ["auto"]:  # the first is what samples are made at
+            try:
+                self.frames, self.height, self.width = [parse_bucket(text) for text in self.buckets][0]
+            except ValueError as error:
+                raise TrainingError(f"--buckets {error}") from None
 
     def check(self) -> None:
         super().check()
