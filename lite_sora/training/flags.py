@@ -68,6 +68,7 @@ class RunSettings:
     device: str | None = flag(None, "cuda, mps or cpu (default: the first of them that is available)")
     precision: str = flag("auto", "of matmuls; auto uses bf16 where it pays", choices=["auto", "bf16", "fp32"])
     compile: bool = flag(False, "compile the model first: pays for large models and long runs")
+    checkpointing: bool = flag(False, "compute each block's activations again for its gradient: less memory, more time")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory of this machine for decoded clips, in GiB")
 
@@ -86,7 +87,7 @@ class RunSettings:
         *{"stop_after", "tensorboard"},
     }
     UNTOLD: ClassVar[set[str]] = {  # what else the name of a run does not say
-        *{"out", "data", "allow_outside", "accumulate", "precision", "compile"},
+        *{"out", "data", "allow_outside", "accumulate", "precision", "compile", "checkpointing"},
     }
 
     def check(self) -> None:

@@ -125,7 +125,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
             raise TrainingError(f"{folder} is at step {step} already; pass a larger --steps to continue")
     else:
         folder = claim_folder(settings.out, stage.default_folder() + settings.told, processes)
-    parallel = Parallel(model, processes, settings.precision, settings.compile)
+    parallel = Parallel(model, processes, settings.precision, settings.compile, settings.checkpointing)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
 
     if processes.first:

@@ -2,12 +2,14 @@
 No model and no stage knows that there is more than one process."""
 
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as differentiable
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from lite_sora.compute import matmul_flops
 from lite_sora.processes import Processes
@@ -17,8 +19,10 @@ class Parallel:
     """A model as training calls it: in the chosen precision, compiled if asked for, its gradients averaged over all
     processes."""
 
-    def __init__(self, model: nn.Module, processes: Processes, precision: str, compiled: bool):
+    def __init__(self, model: nn.Module, processes: Processes, precision: str, compiled: bool, recompute: bool = False):
         self.device, self.precision = processes.device, precision
+        if recompute:
+            recompute_blocks(model)
         if processes.world > 1:
             share_batch_statistics(model)
         if compiled:
@@ -36,6 +40,15 @@ class Parallel:
         """The context of one piece of an accumulated batch: processes average their gradients after the last only."""
         alone = last or not isinstance(self.model, DistributedDataParallel)
         return nullcontext() if alone else self.model.no_sync()
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Lets every block of a model forget its activations, and compute them again in the backward pass (activation
+    checkpointing, 1604.06174): memory for one block in place of all, and for that a second forward pass."""
+    for name, blocks in model.named_modules():
+        if name.split(".")[-1] == "blocks" and isinstance(blocks, nn.ModuleList):
+            for block in blocks:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 # ---------------------------------------------------------------- batch norm

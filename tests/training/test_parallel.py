@@ -11,16 +11,18 @@ import commands
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import tiny_flags
+from conftest import run_train, tiny_flags
 from torch import nn
 
 from lite_sora.data.windows import VideoDataset
+from lite_sora.denoisers import DENOISERS
+from lite_sora.pipeline import TextToVideo
 from lite_sora.processes import Processes, join, leave
 from lite_sora.storage.checkpoint import load_state
 from lite_sora.training.clips import Clips
 from lite_sora.training.denoiser import DenoiserSettings
 from lite_sora.training.metrics import read_lines
-from lite_sora.training.parallel import SharedBatchNorm3d, choose_precision
+from lite_sora.training.parallel import SharedBatchNorm3d, choose_precision, recompute_blocks
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -40,6 +42,31 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):
     one, two = (load_state(tmp_path / name)["model"] for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("denoiser", DENOISERS)
+def test_activations_that_are_computed_again_give_the_same_gradients_in_less_memory(denoiser, toy, tmp_path):
+    flags = [*tiny_flags(toy), "--denoiser", denoiser, "--size", "toy", "--steps", "2"]
+    runs = [
+        run_train(*flags, *more, "--out", str(tmp_path / name)) for name, *more in (["a"], ["b", "--checkpointing"])
+    ]
+    one, other = (load_state(run)["model"] for run in runs)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+    model, kept = TextToVideo.from_pretrained(runs[0]).train(), []
+    inputs = {"latents": torch.randn(2, 3, 8, 32, 32), "noise": torch.randn(2, 3, 8, 32, 32), "t": torch.rand(2)}
+    captions = model.text.tokenize(["a red circle", "a blue square"])
+    for recompute in (False, True):
+        if recompute:
+            recompute_blocks(model)
+        tensors = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, tensors=tensors: tensors.update({tensor.data_ptr(): tensor.numel()}) or tensor, lambda x: x
+        ):
+            model(captions=captions, signals={}, **inputs)
+        kept.append(sum(tensors.values()))
+    assert kept[1] < 0.6 * kept[0]
 
 
 def test_precision_is_one_that_the_machine_can_do():
