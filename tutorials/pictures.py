@@ -27,8 +27,10 @@ def show(picture: Image.Image | Figure, name: str) -> None:
 
 
 def film(videos: list[np.ndarray], labels: list[str], name: str, milliseconds: int = 150, columns: int = 4) -> None:
-    """Videos of one length, uint8 (T, H, W, 3) each: a strip of their frames, and beneath it the videos, playing."""
-    _put([sheet(videos, labels)], f"{name}-strip")
+    """Videos of one length, uint8 (T, H, W, 3) each: a strip of up to nine of their frames, and beneath it the videos,
+    playing."""
+    every = -(-len(videos[0]) // 9)
+    _put([sheet([video[::every] for video in videos], labels)], f"{name}-strip")
     _put([Image.fromarray(frame) for frame in mosaic(videos, labels, columns)], name, milliseconds)
 
 
