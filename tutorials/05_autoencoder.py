@@ -102,7 +102,7 @@ show_source(KLAutoencoder.forward)
 blurred = F.avg_pool3d(x, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
 brighter = x + l2(x, blurred).sqrt().view(-1, 1, 1, 1, 1)
 edges = {"blurred": float(gradient(x, blurred).mean()), "brighter": float(gradient(x, brighter).mean())}
-claim(edges["blurred"] > 0.01 > edges["brighter"], "gradient tells lost edges from what hardly matters", **edges)
+claim(edges["blurred"] > 0.01 > edges["brighter"], "gradient tells lost edges from a change of brightness", **edges)
 
 # %% [markdown]
 # ## Predict

@@ -38,7 +38,7 @@ def _put(frames: list[Image.Image], name: str, milliseconds: int = 0) -> None:
     scale = min(1, WIDTH / frames[0].width)
     size = (round(frames[0].width * scale), round(frames[0].height * scale))
     frames = [frame if scale == 1 else frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
-    palette = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])).quantize(COLOURS)
+    palette = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])).quantize(COLOURS, kmeans=1)
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     data = io.BytesIO()
     more = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0} if others else {}
