@@ -295,7 +295,7 @@ claim(errors["film"] < 1.3 * errors["clips"], "larger and longer is hardly harde
 white = quality(model.decode(model.encode(-x)), -x)  # negatives of the clips
 claim(white < whole - 8, "but it knows its own world alone: on white it fails (dB)", black=whole, white=white)
 lost, seams = 4 * (video - results[8]).abs() - 1, 4 * (results[24] - results[8]).abs() - 1
-labels = ["a film it never saw", "rebuilt from latents", "what was lost, times 4", "what tiles did, times 4"]
+labels = ["a film it never saw", "rebuilt from latents", "what was lost, x 4", "what tiles did, x 4"]
 film([to_frames(clip[0]) for clip in (video, results[8], lost, seams)], labels, "05-film")
 
 # %% [markdown]
