@@ -27,8 +27,10 @@ def show(picture: Image.Image | Figure, name: str) -> None:
 
 
 def film(videos: list[np.ndarray], labels: list[str], name: str, milliseconds: int = 150, columns: int = 4) -> None:
-    """Videos of one length, uint8 (T, H, W, 3) each: a strip of their frames, and beneath it the videos, playing."""
-    _put([sheet(videos, labels)], f"{name}-strip")
+    """Videos of one length, uint8 (T, H, W, 3) each: a strip of up to nine of their frames, and beneath it the videos,
+    playing."""
+    every = -(-len(videos[0]) // 9)
+    _put([sheet([video[::every] for video in videos], labels)], f"{name}-strip")
     _put([Image.fromarray(frame) for frame in mosaic(videos, labels, columns)], name, milliseconds)
 
 
@@ -36,7 +38,7 @@ def _put(frames: list[Image.Image], name: str, milliseconds: int = 0) -> None:
     scale = min(1, WIDTH / frames[0].width)
     size = (round(frames[0].width * scale), round(frames[0].height * scale))
     frames = [frame if scale == 1 else frame.resize(size, Image.Resampling.LANCZOS) for frame in frames]
-    palette = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])).quantize(COLOURS)
+    palette = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])).quantize(COLOURS, kmeans=1)
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     data = io.BytesIO()
     more = {"save_all": True, "append_images": others, "duration": milliseconds, "loop": 0} if others else {}
