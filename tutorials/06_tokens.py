@@ -228,8 +228,8 @@ def begin(block): ...
 #
 # Now lie to the trained model. It sees clips in much noise (log-SNR -4), and what comes out is its estimate of the
 # clean clip. Each time, one thing is wrong or missing: the *time* (it is told that there is hardly any noise), the
-# *words* (of another clip), the *pooled* caption (too), the *added* places (not there), the *turned* places (not
-# there). Which two lies hurt most?
+# *words* (they are of another clip), the *pooled* caption (it is of another clip), the *added* places (there are none),
+# the *turned* places (there are none). Which two lies hurt most?
 
 # %%
 guess = {"time", "words"}  # two of: time, words, pooled, added, turned
@@ -262,8 +262,8 @@ for lie in ("pooled", "turned"):
 # %% [markdown]
 # It is told twice where a token is, and listens to the turned places alone. It is told twice what to show, and listens
 # to the mean of the words. And it hardly has to be told how much noise there is, since it sees that. The code leaves
-# all of this open: it was learnt, and the first steps of training hint at how. (It is no verdict on added places, which
-# the paper's models live by: they have no others.)
+# all of this open: it was learnt, and the first steps of training hint at how. (It is no verdict on added places: the
+# models of the DiT paper have no others.)
 #
 # ## Two captions at once
 #
@@ -296,7 +296,7 @@ by_words, by_pooled = share(two, facts), share(two, others)
 claim(by_pooled > 0.8 and by_words < 0.1, "the pooled caption wins", by_words=by_words, by_pooled=by_pooled)
 
 # %% [markdown]
-# So are the words in the sequence useless? Here they are: this world shows one thing at a time, and a mean of words can
+# So are the words in the sequence useless? Here, nearly: this world shows one thing at a time, and a mean of words can
 # say all of it.
 #
 # ## Exercise 6.4

@@ -88,7 +88,7 @@ def block() -> Figure:
         arrow(axis, (told + side, 0.72), (told + side, 0.28))
         arrow(axis, (told + side, -0.28), (told + side * 0.2, -0.8))
     box(axis, told, -1, "+", SUM)
-    axis.text(told + 0.35, -1, "condition (B, D)", va="center", fontsize=8.5, style="italic")
+    axis.text(told + 0.35, -1, "condition", va="center", fontsize=8.5, style="italic")
     arrow(axis, (told, -1.28), (told, -1.6))
     axis.add_patch(plt.Rectangle((3.9, -9.5), 2, 7.9, facecolor=LAYER, edgecolor="black", linewidth=0.8))
     words = "modulation\n\nSiLU, Linear:\nD → 6 D\n\nstarts at zero:\nall gates are shut,\nh leaves as it came"
