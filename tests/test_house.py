@@ -118,9 +118,22 @@ def test_links_lead_somewhere():
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_drawing_of_the_pipeline_is_made_by_code(tmp_path):
-    subprocess.run([sys.executable, ROOT / "tutorials/drawing.py", "--out", tmp_path / "p.png"], check=True)
-    assert (tmp_path / "p.png").stat().st_size > 50_000
+def test_the_drawings_are_made_by_code(tmp_path):
+    subprocess.run([sys.executable, ROOT / "tutorials/drawing.py", "--out", tmp_path], check=True)
+    for name, least in (("pipeline", 50_000), ("block", 20_000), ("adaln", 10_000)):
+        assert (tmp_path / f"{name}.png").stat().st_size > least
+        assert (ROOT / f"data/samples/{name}.png").exists()
+
+
+def test_the_drawing_of_a_block_has_the_names_of_the_code():
+    sys.path.insert(0, str(ROOT / "tutorials"))
+    from drawing import COLUMN
+
+    from lite_sora.denoisers.dit import DenoiserConfig, DiTBlock
+
+    parts = {name for name, _ in DiTBlock(DenoiserConfig()).named_children()}
+    drawn = [what for what, _, _ in COLUMN]
+    assert parts - {"modulation"} == set(drawn) & parts and drawn.index("attention") < drawn.index("mlp")
 
 
 def test_what_the_readmes_commands_write_is_nothing_to_git(tmp_path):

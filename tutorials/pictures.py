@@ -8,6 +8,7 @@ import io
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,6 +23,7 @@ def show(picture: Image.Image | Figure, name: str) -> None:
     if isinstance(picture, Figure):
         drawn = io.BytesIO()
         picture.savefig(drawn, dpi=100, bbox_inches="tight")
+        plt.close(picture)  # or a notebook shows it once more
         picture = Image.open(drawn)
     _put([picture.convert("RGB")], name)
 
