@@ -126,13 +126,14 @@ def cover_of(notebook: dict) -> bytes:
     ]
     picture = Image.open(io.BytesIO(base64.b64decode(pictures[-1])))
     size = (COVER_WIDTH, round(picture.height * COVER_WIDTH / picture.width))
-    first, *others = [
-        frame.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(64)
-        for frame in ImageSequence.Iterator(picture)
-    ]
+    frames, milliseconds = [], []  # each frame's own: one that stands still is stored once, for longer
+    for frame in ImageSequence.Iterator(picture):
+        frames.append(frame.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(64))
+        milliseconds.append(frame.info.get("duration", 0))
+    first, *others = frames
     data = io.BytesIO()
     if others:
-        first.save(data, "GIF", save_all=True, append_images=others, duration=picture.info["duration"], loop=0)
+        first.save(data, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     else:
         first.save(data, "GIF")
     return data.getvalue()

@@ -5,6 +5,7 @@ model = TextToCodes.from_pretrained("runs/prior-toy")
 video = model.generate(["a red circle moving right"])  # (1, 3, T, H, W) in [-1, 1]
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -97,11 +98,12 @@ class TextToCodes(nn.Module):
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
+        observe: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """Videos (B, 3, T, H, W) in [-1, 1] for B prompts; what is None is as the model was trained.
 
         temperature, top_k, top_p: as in `prior/sampling.py`. A seed belongs to a prompt: the same prompt and seed give
-        the same video, whatever else is in the batch.
+        the same video, whatever else is in the batch. `observe` is told the codes so far, (B, n), after each of them.
         """
         config = self.config
         sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -125,6 +127,8 @@ class TextToCodes(nn.Module):
             if guidance != 1:
                 logits = guided(*logits.chunk(2), guidance)
             codes = torch.cat([codes, draw(logits, chance[:, place], **sampling)[:, None]], dim=1)
+            if observe:
+                observe(codes)
         return self.decode(codes.unflatten(1, grid)).clamp(-1, 1)
 
     # ------------------------------------------------------------ saving and loading

@@ -34,6 +34,14 @@ def test_a_seed_belongs_to_its_prompt(model):
         assert not torch.allclose(again, alone, atol=1e-3)  # another seed
 
 
+def test_codes_can_be_watched_as_they_are_written(model):
+    seen = []
+    video = model.generate(["a red circle", "a blue square"], seeds=[1, 2], observe=seen.append)
+    assert [codes.shape for codes in seen] == [(2, n) for n in range(1, 33)]
+    assert all(torch.equal(before, after[:, :-1]) for before, after in zip(seen, seen[1:], strict=False))
+    assert torch.equal(model.decode(seen[-1].unflatten(1, (2, 4, 4))).clamp(-1, 1), video)
+
+
 def test_no_value_lies_outside_of_the_range(model):
     assert model.generate(["a red circle"]).abs().max() < 0.9
     model.autoencoder.model.decoder[-1].weight.data.mul_(100)  # a decoder's output is in about [-1, 1] at most
