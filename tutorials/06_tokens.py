@@ -68,8 +68,9 @@ show_source(patchify)
 # %% [markdown]
 # ## Exercise 6.1
 #
-# Which token holds the pixel at (frame, row, column)? `patch` is (frames, rows, columns) of a patch, and `grid` says
-# how many patches there are along each axis. (`hint("6.1")` and `solution("6.1")` are there if you want them.)
+# Which token holds the pixel at (frame, row, column)? Return its number; all count from 0. `patch` is (frames, rows,
+# columns) of a patch, and `grid` says how many patches there are along each axis. (`hint("6.1")` and
+# `solution("6.1")` help.)
 
 
 # %%
@@ -80,8 +81,8 @@ def token_of(frame, row, column, patch, grid): ...
 # %% [markdown]
 # ## A set, not a sequence
 #
-# Tokens learn of each other by *attention*. Each token sends out a *query*, and has a *key* and a *value*. What a token
-# takes is a mean of all values, in which those count most whose keys fit its query.
+# Tokens learn of each other by *attention*. Linear layers make of each token a *query*, a *key* and a *value*. What a
+# token takes is a mean of all values, in which those count most whose keys fit its query: their product is large.
 
 # %%
 show_source(attend)
@@ -92,6 +93,7 @@ show_source(attend)
 
 # %%
 guess = "new"  # or "shuffled"
+# inside the model of lesson 01 a token has 128 numbers: a linear layer, `embed`, makes them of the patch's 384
 block, h = Block(128, heads=4).requires_grad_(False), torch.randn(2, 64, 128)
 changed = (block(h[:, shuffled]) - block(h)[:, shuffled]).abs().max()
 print(f"your guess: {guess}")
@@ -109,9 +111,9 @@ claim(changed < 1e-5, "they come out shuffled: a block knows no places", largest
 show_source(rotate)
 
 # %% [markdown]
-# Why turn? If both are turned, the product of a query and a key depends on the difference of their angles alone: on how
-# far apart they are. To see it, put one query and one key at each of 16 places, and compare the product at any two
-# places with that of the two next to them.
+# Why turn? Then the product of a query and a key depends on their places only through the difference: how far apart
+# they are. To see it, put one query and one key at each of 16 places, and compare the product at any two places with
+# that one place further on.
 
 # %%
 q, k, line = torch.randn(32), torch.randn(32), (16, 1, 1)
@@ -140,15 +142,16 @@ def turn(h, places, frequencies): ...
 # Attention is done by four *heads*, each with queries and keys of its own. A *hook*, a function that PyTorch calls
 # before or after a layer, catches those of the trained model's second block, for clips with little noise (their
 # *log-SNR*, the logarithm of signal to noise, is 2). The picture shows where one patch looks among the others: white is
-# most, and a column is one step of tokens, which is two frames.
+# where a head looks most, and a column is one step of tokens, which is two frames.
 
 # %%
 noise, path, seen = torch.randn_like(x), PATHS["linear"], []
 t = path.time_at(torch.full((len(x),), 2.0))
 text = model.text(model.text.tokenize(said))
 attention = model.denoiser.blocks[1].attention
+# the hook is given what goes into attention: h, a mask (which tokens there are) and the rotation
 hook = attention.register_forward_pre_hook(lambda layer, given: seen.extend(layer.project(given[0], given[2])))
-model.denoiser(path.mix(x, noise, t), t, text)
+model.denoiser(path.mix(x, noise, t), t, text)  # clips mixed with noise
 hook.remove()
 looks = (seen[0] @ seen[1].mT / 32**0.5)[..., :64, :64].softmax(-1)  # (B, heads, 64, 64): who looks, and where
 
@@ -166,25 +169,28 @@ claim(far < 0.6 * apart.mean(), "tokens look near their own time", steps_apart=f
 #
 # The time t (0 is the clip, 1 is noise alone) and the caption are told to all tokens at once. A caption is a vector for
 # each word, and the mean of them, the *pooled* caption. From t and the pooled caption each block computes shifts,
-# scales and *gates*. This is adaLN-zero ([2212.09748](https://arxiv.org/abs/2212.09748)). The words come a second time,
-# as tokens after the patches, for the patches to look at.
+# scales and *gates*, which multiply what attention and the small network add. This is adaLN-zero (LN: layer norm;
+# [2212.09748](https://arxiv.org/abs/2212.09748)). The words come a second time, as tokens after the patches, for the
+# patches to look at.
 
 # %%
+# both are drawn by: python tutorials/drawing.py
 show(Image.open(ROOT / "data/samples/block.png"), "06-block")
 show(Image.open(ROOT / "data/samples/adaln.png"), "06-adaln")
 show_source(DiTBlock.forward)
 
 # %% [markdown]
-# (`python tutorials/drawing.py` draws both.) In the second picture a row is a token, and a column is one number of each
-# token, a *channel*. adaLN speaks in columns: it says the same to every token, wherever it is. And *zero*:
-# `modulation`, and the last layer of the network, `out`, begin with weights of zero. All gates are shut, and h leaves
-# as it came.
+# (`where` is for clips whose frames differ in noise: which level a token is told. Here it is None.) In the second
+# picture a row is a token, and a column is one number of each token, a *channel*. adaLN speaks in columns: it says the
+# same to every token, wherever it is. And *zero*: `modulation`, and the last layer of the network, `out`, begin with
+# weights of zero. All gates are shut, and h leaves as it came.
 #
 # But what lies behind a shut gate has no effect on the loss, so it has no *gradient*, the direction in which to change.
 # How then does anything begin to learn? In which training step does attention get its first gradient?
 
 # %%
 guess = 1  # your guess
+# times are drawn as in training, and the loss is that of lesson 01
 fresh, t, squares = DiT(DenoiserConfig()), model.objective.draw_times(torch.rand(len(x))), {}
 for step in range(4):
     fresh.zero_grad()
@@ -251,7 +257,7 @@ model.denoiser.config.rope = True
 
 figure, axes = plt.subplots(figsize=(5, 2.4))
 axes.barh(list(errors)[::-1], list(errors.values())[::-1])
-axes.set(xlabel="error of the clean clip", ylabel="the lie")
+axes.set(xticks=[0, 0.1, 0.2], xlabel="error of the clean clip", ylabel="the lie")
 show(figure, "06-lies")
 print(f"your guess: {guess}")
 for lie in ("time", "words", "added"):
@@ -274,6 +280,7 @@ for lie in ("pooled", "turned"):
 # %%
 def told(text: Text, order: torch.Tensor) -> np.ndarray:
     """Frames (B, T, H, W, 3) by the transformer, told this text and, for its 64 tokens, the places of this order."""
+    # a patch that is to be told another place is put there, and what comes out is put back; guidance: lesson 08
     before = model.denoiser.register_forward_pre_hook(lambda layer, given: (reorder(given[0], order), given[1], text))
     after = model.denoiser.register_forward_hook(lambda layer, given, y: reorder(y, order.argsort()))
     videos = model.generate([""] * len(text.tokens), seeds=list(range(len(text.tokens))), guidance=1)
@@ -296,13 +303,13 @@ by_words, by_pooled = share(two, facts), share(two, others)
 claim(by_pooled > 0.8 and by_words < 0.1, "the pooled caption wins", by_words=by_words, by_pooled=by_pooled)
 
 # %% [markdown]
-# So are the words in the sequence useless? Here, nearly: this world shows one thing at a time, and a mean of words can
-# say all of it.
+# So are the words useless? Here, nearly: this world shows one thing at a time, and a mean of words can say all of it.
 #
 # ## Exercise 6.4
 #
-# Find two captions of the toy world that say different things, while their pooled captions differ by less than 5 %. A
-# model that listens to the mean alone cannot tell them apart.
+# Return two captions of the toy world that say different things, while their pooled captions differ by less than 5 % of
+# their length. (`model.text(model.text.tokenize([…])).pooled` has them as rows.) A model that listens to the mean alone
+# cannot tell them apart.
 
 
 # %%
@@ -333,8 +340,8 @@ claim(turned_round > 0.8, "told the opposite times, things move the opposite way
 # ## What is still missing
 #
 # This is one small model, of a world with one thing in it. With two things, the words should matter (exercise 6.4 says
-# why), but none was trained on that here. Nor does a lie at the end show what a model learns that was never told:
-# without turned places this one learns much more slowly ([measured.md](measured.md#which-one-wins)).
+# why), but none was trained on that here. Nor does a lie at the end show what learning needs: trained without turned
+# places, this model learns much more slowly ([measured.md](measured.md#which-one-wins)).
 #
 # And one thing was taken for granted: that what comes out is the clean clip. Most papers train their networks to say
 # something else. Next: are these different methods?

@@ -67,7 +67,7 @@ def check_2(turn) -> None:
         if close(found, turned(h, places[:, None].expand_as(angles))):
             raise Wrong("all pairs turn alike: each has a frequency of its own")
         halves = turned(torch.cat([h[..., 0::2], h[..., 1::2]], dim=-1), angles).chunk(2, dim=-1)
-        if close(found, torch.stack(halves, dim=-1).flatten(-2)):
+        if close(found, torch.stack(halves, dim=-1).flatten(-2)) or close(found, torch.cat(halves, dim=-1)):
             raise Wrong("it pairs neighbours, h[2 i] with h[2 i + 1]; here h[i] goes with h[i + D / 2]")
         doubled = turn(2 * h, places, frequencies) - found
         if close(doubled, h):
@@ -94,7 +94,11 @@ def begins(begin) -> None:
     for weight in network.parameters():
         nn.init.normal_(weight, std=0.3)
     given = network.blocks[0]
-    if begun(begin(given)) is not given:
+    before = {name: weight.clone() for name, weight in given.state_dict().items()}
+    returned = begin(given)
+    if returned is None and any(not weight.equal(before[name]) for name, weight in given.state_dict().items()):
+        raise Wrong("it changes the block, but does not return it")
+    if begun(returned) is not given:
         raise Wrong("it returns another thing than the block that it was given")
     no_weight, changes = not given.modulation[1].weight.any(), []
     given.register_forward_hook(lambda layer, inputs, h: changes.append(float((h - inputs[0]).detach().abs().max())))
@@ -121,13 +125,15 @@ def check_4(two_captions) -> None:
     """
     pair = begun(two_captions())
     if len(pair) != 2 or not all(isinstance(caption, str) for caption in pair):
-        raise Wrong("it returns two captions")
+        raise Wrong("it must return two captions, each a string")
     meanings = [sorted(read_caption(caption), key=str) for caption in pair]
     for caption, meaning in zip(pair, meanings, strict=True):
         if not meaning:
             raise Wrong(f'"{caption}" speaks of no {" or ".join(SHAPES)}')
     if meanings[0] == meanings[1]:
-        raise Wrong("they say the same, in another order")
+        raise Wrong(
+            "they say the same: each thing has the same colour and motion in both, as far as the words are known"
+        )
     known = [line for seed in range(50) for line in captions(random_scene(np.random.default_rng(seed), WORLD))]
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)

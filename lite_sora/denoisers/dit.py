@@ -64,7 +64,7 @@ class DiTBlock(nn.Module):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, h: Tensor, condition: Tensor, where: Tensor | None, mask: Tensor | None, rotation) -> Tensor:
-        """h (B, N, D), condition (B, 1, D), where None → (B, N, D); mask and rotation as in `Attention`."""
+        """h (B, N, D), condition (B, 1, D), or rows and `where` of `FrameLevels` → (B, N, D); the rest: `Attention`."""
         shift1, scale1, shift2, scale2, gate1, gate2 = to_tokens(self.modulation(condition), where).chunk(6, dim=-1)
         h = h + gate1 * self.attention(modulate(self.norm1(h), shift1, scale1), mask, rotation)
         return h + gate2 * self.mlp(modulate(self.norm2(h), shift2, scale2))

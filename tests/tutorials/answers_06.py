@@ -39,6 +39,10 @@ def neighbours_6_2(h, places, frequencies):
     return torch.stack([a, b], dim=-1).flatten(-2)
 
 
+def neighbours_apart_6_2(h, places, frequencies):
+    return right_6_2(torch.cat([h[..., 0::2], h[..., 1::2]], dim=-1), places, frequencies)
+
+
 def added_6_2(h, places, frequencies):
     angles = places[:, None] * frequencies
     return h + torch.cat([angles.cos(), angles.sin()], dim=-1)
@@ -57,6 +61,10 @@ def right_6_3(block):
 def without_bias_6_3(block):
     nn.init.zeros_(block.modulation[1].weight)
     return block
+
+
+def not_returned_6_3(block):
+    right_6_3(block)
 
 
 def asleep_6_3(block):
@@ -82,6 +90,7 @@ WRONG = {
         (backwards_6_2, "it turns backwards"),
         (one_frequency_6_2, "each has a frequency of its own"),
         (neighbours_6_2, "it pairs neighbours"),
+        (neighbours_apart_6_2, "it pairs neighbours"),
         (added_6_2, "it adds the same whatever h is"),
         (stretched_6_2, "keeps the length"),
         (lambda h, places, frequencies: h.flip(-1), "right shape, wrong values"),
@@ -89,6 +98,7 @@ WRONG = {
     ],
     "6.3": [
         (without_bias_6_3, "the bias of the modulation"),
+        (not_returned_6_3, "does not return it"),
         (asleep_6_3, "it never wakes up"),
         (lambda block: block, "does not leave as it came"),
         (lambda block: nn.Identity(), "another thing"),
@@ -96,6 +106,7 @@ WRONG = {
     "6.4": [
         (lambda: ("a red circle", "a blue circle"), "the words of one are not those of the other"),
         (lambda: ("a red circle and a blue square", "a blue square and a red circle"), "they say the same"),
+        (lambda: ("a purple circle", "a violet circle"), "as far as the words are known"),
         (lambda: ("a dog", "a red circle"), "speaks of no"),
         (lambda: "a red circle", "two captions"),
     ],
