@@ -167,7 +167,7 @@ def test_output_is_zero_at_first_and_every_block_the_identity(rope):
     assert torch.equal(model(x, torch.tensor([0.2, 0.9]), words), torch.zeros_like(x))
     h = random(2, 7, 128)
     for block in model.blocks:
-        assert torch.equal(block(h, random(2, 128), None, None), h)
+        assert torch.equal(block(h, random(2, 1, 128), None, None, None), h)
 
 
 def test_everything_learns():
