@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.autoencoders.saved import TrainedAutoencoder
 from lite_sora.configuration import TextToVideoConfig, network_of, text_encoder_of
+from lite_sora.denoisers.packed import packed_loss
 from lite_sora.diffusion.choices import GRIDS, SAMPLERS, with_diffusion
 from lite_sora.diffusion.frames import Given
 from lite_sora.diffusion.guidance import guided
@@ -45,8 +46,10 @@ class TextToVideo(nn.Module):
 
     def forward(self, *, latents: Tensor, noise: Tensor, t: Tensor, captions: Tensor | Text, signals: dict) -> Tensor:
         """The loss of each sample, (B,), for latents and noise (B, C, T, H, W), t (B,), captions: token ids (B, L), or
-        what a frozen encoder has made of them; and signals by name, (B,) each."""
+        what a frozen encoder has made of them; and signals by name, (B,) each. Or lists of B, of any shapes."""
         text = captions if isinstance(captions, Text) else self.text(captions)
+        if isinstance(latents, list):
+            return packed_loss(self.objective, self.denoiser, latents, noise, t, self.signals(text, signals))
         return self.objective.loss(self.conditioned(self.signals(text, signals)), latents, noise, t)
 
     def conditioned(self, text: Text) -> Network:

@@ -11,7 +11,7 @@ import torch
 import generate
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.diffusion.choices import SAMPLERS
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.storage.runs import CheckpointError
 from lite_sora.text.encoder import build_tokenizer

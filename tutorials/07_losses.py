@@ -24,7 +24,8 @@ from PIL import Image
 from lite_sora.data.loading import to_frames, to_model_range
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion import prediction
-from lite_sora.diffusion.objective import PRESETS, Objective
+from lite_sora.diffusion.objective import Objective
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.weighting import effective_weighting, plot
 from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error

@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass
 class Batch:
-    video: Tensor  # uint8 (B, 3, T, H, W); `to_model_range` makes a float video of it. Or latents (B, C, T, H, W)
+    video: Tensor  # uint8 (B, 3, T, H, W), or latents (B, C, T, H, W); a list of clips, where their shapes differ
     captions: list[str]
     seeds: list[int]
     signals: dict[str, Tensor] = field(default_factory=dict)  # (B,) of each
@@ -44,8 +44,8 @@ class Batch:
 
 
 def to_model_range(video: Tensor) -> Tensor:
-    """uint8 [0, 255] → float [-1, 1]."""
-    return video.float() / 127.5 - 1
+    """uint8 [0, 255] → float [-1, 1]; latents, which are float, stay as they are."""
+    return video.float() / 127.5 - 1 if video.dtype == torch.uint8 else video
 
 
 def to_frames(video: Tensor) -> np.ndarray:
@@ -79,9 +79,11 @@ class TrainingOrder:
 
 
 def _collate(items: list[Sample]) -> Batch:
-    video = torch.stack([torch.as_tensor(item.video) for item in items])  # (B, T, H, W, 3), or (B, C, T, H, W)
-    if video.dtype == torch.uint8:
-        video = video.movedim(-1, 1)  # (B, 3, T, H, W)
+    video = [torch.as_tensor(item.video) for item in items]  # (T, H, W, 3) each, or (C, T, H, W)
+    if video[0].dtype == torch.uint8:
+        video = [one.movedim(-1, 0) for one in video]  # (3, T, H, W)
+    if len({one.shape for one in video}) == 1:
+        video = torch.stack(video)
     signals = {name: torch.tensor([item.signals[name] for item in items]) for name in items[0].signals}
     skipped = [reason for item in items for reason in item.skipped]
     return Batch(video, [item.caption for item in items], [item.seed for item in items], signals, skipped)

@@ -5,6 +5,7 @@ The time t and the pooled caption steer each block by adaLN-zero; the words of t
 the patches. The paper's other ways to condition, and more, are in `variants.py`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from lite_sora.layers.attention import Attention, make_norm
 from lite_sora.layers.blocks import MLPS, NORMS, FeedForward, TimeEmbedding
 from lite_sora.layers.levels import FrameLevels, to_tokens
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
+from lite_sora.layers.sequence import Given, Mask
 from lite_sora.text.encoder import Text
 
 SIZES = {  # S to XL as in table 1 of 2212.09748
@@ -63,7 +65,7 @@ class DiTBlock(nn.Module):
         self.mlp = FeedForward(width, config.mlp)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
-    def forward(self, h: Tensor, condition: Tensor, where: Tensor | None, mask: Tensor | None, rotation) -> Tensor:
+    def forward(self, h: Tensor, condition: Tensor, where: Tensor | None, mask: Mask, rotation) -> Tensor:
         """h (B, N, D), condition (B, 1, D), or rows and `where` of `FrameLevels` → (B, N, D); the rest: `Attention`."""
         shift1, scale1, shift2, scale2, gate1, gate2 = to_tokens(self.modulation(condition), where).chunk(6, dim=-1)
         h = h + gate1 * self.attention(modulate(self.norm1(h), shift1, scale1), mask, rotation)
@@ -89,25 +91,37 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, text: Text) -> Tensor:
         """x (B, C, T, H, W), t (B,) in [0, 1], Text of B captions → (B, C, T, H, W)."""
+        h, given = self.sequence(x, t, text)
+        return self.video(self.transform(h, given), given)
+
+    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Given]:
+        """Patches, then words, as tokens (B, N + L, D)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
         h = self.embed(patchify(x, config.patch))  # (B, N, D)
-        patches = h.shape[1]
+        mask = torch.cat([text.mask.new_ones(h.shape[:2]), text.mask], dim=1)[:, None, None]  # (B, 1, 1, N + L)
         h = h + positions_3d(grid, config.width, h.device).to(h.dtype)  # residual stream: bf16 under autocast
         h = torch.cat([h, self.embed_text(text.tokens)], dim=1)  # (B, N + L, D)
-        mask = torch.cat([text.mask.new_ones(len(h), patches), text.mask], dim=1)  # (B, N + L)
         words = text.mask.shape[1]
         rotation = rotations_3d(grid, config.width // config.heads, words, h.device) if config.rope else None
 
         time, where = self.embed_time(t.reshape(len(h), -1)), None  # (B, 1, D)
         if t.dim() == 2:  # each frame has its own
             time, where = self.levels(time, grid, words)
-        condition = time + self.embed_pooled(text.pooled)[:, None]  # (B, 1, D)
+        return h, Given(time + self.embed_pooled(text.pooled)[:, None], where, mask, rotation, size)
+
+    def transform(self, h: Tensor, given: Given) -> Tensor:
+        condition, where, mask, rotation, _ = given
         for block in self.blocks:
             h = block(h, condition, where, mask, rotation)
-        shift, scale = to_tokens(self.modulation(condition), where)[:, :patches].chunk(2, dim=-1)  # each (B, 1, D)
-        h = modulate(self.norm(h[:, :patches]), shift, scale)  # (B, N, D)
-        return unpatchify(self.out(h), config.patch, size)
+        return h
+
+    def video(self, h: Tensor, given: Given) -> Tensor:
+        """The patches (B, N, D) among the tokens → (B, C, T, H, W)."""
+        patches = math.prod(given.size) // math.prod(self.config.patch)
+        shift, scale = to_tokens(self.modulation(given.condition), given.where)[:, :patches].chunk(2, dim=-1)
+        h = modulate(self.norm(h[:, :patches]), shift, scale)
+        return unpatchify(self.out(h), self.config.patch, given.size)
 
     def on_tokens(self) -> list[nn.Module]:
         """The layers that every token passes through."""

@@ -4,6 +4,7 @@ to the second, so that what a patch looked like need not be carried through the 
 smooths the seams between patches.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from lite_sora.denoisers.dit import DenoiserConfig
 from lite_sora.layers.blocks import Block
 from lite_sora.layers.levels import level_tokens
 from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, sincos, unpatchify
+from lite_sora.layers.sequence import Given, Mask
 from lite_sora.text.encoder import Text
 
 SIZES = {  # S to H as in table 1 of 2209.12152
@@ -56,7 +58,7 @@ class LongSkipBlocks(nn.Module):
         if config.skip == "concat":
             self.skip_blocks = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(self.half))
 
-    def forward(self, h: Tensor, mask: Tensor | None, rotation: Tensor | None) -> Tensor:
+    def through_blocks(self, h: Tensor, mask: Mask, rotation: Tensor | None) -> Tensor:
         """h (B, N, D) → (B, N, D); mask and rotation as in `Attention`."""
         kept = []  # outputs of the first half
         for number, block in enumerate(self.blocks):
@@ -87,6 +89,11 @@ class UViT(LongSkipBlocks):
 
     def forward(self, x: Tensor, t: Tensor, text: Text) -> Tensor:
         """x (B, C, T, H, W), t (B,) or, with frame_levels, (B, T) in [0, 1], Text of B captions → (B, C, T, H, W)."""
+        h, given = self.sequence(x, t, text)
+        return self.video(self.transform(h, given), given)
+
+    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Given]:
+        """Patches, times and words as tokens (B, N + 1 + L, D)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
         h = self.embed(patchify(x, config.patch))  # (B, N, D)
@@ -96,12 +103,19 @@ class UViT(LongSkipBlocks):
         time = level_tokens(levels) + self.kinds[0]
         words = self.embed_text(text.tokens) + self.kinds[1]  # (B, L, D)
         h = torch.cat([h, time, words], dim=1)  # (B, N + 1 + L, D)
-        mask = torch.cat([text.mask.new_ones(len(h), patches + time.shape[1]), text.mask], dim=1)
+        mask = torch.cat([text.mask.new_ones(len(h), patches + time.shape[1]), text.mask], dim=1)[:, None, None]
         others = h.shape[1] - patches
         rotation = rotations_3d(grid, config.width // config.heads, others, h.device) if config.rope else None
-        h = super().forward(h, mask, rotation)
-        video = unpatchify(self.out(self.norm(h[:, :patches])), config.patch, size)
-        return self.convolution(video) if config.convolution else video
+        return h, Given(None, None, mask, rotation, size)
+
+    def transform(self, h: Tensor, given: Given) -> Tensor:
+        return self.through_blocks(h, given.mask, given.rotation)
+
+    def video(self, h: Tensor, given: Given) -> Tensor:
+        """The patches (B, N, D) among the tokens → (B, C, T, H, W)."""
+        patches = math.prod(given.size) // math.prod(self.config.patch)
+        video = unpatchify(self.out(self.norm(h[:, :patches])), self.config.patch, given.size)
+        return self.convolution(video) if self.config.convolution else video
 
     def on_tokens(self) -> list[nn.Module]:
         """The layers that every token passes through."""

@@ -116,7 +116,7 @@ class Context:
     condition: Tensor  # (B, 1, D): t and the pooled caption; or (B, 1, parts * D), the modulation that blocks share
     where: Tensor | None  # the row of the condition that each token takes, where there are several: `levels.py`
     read: tuple[Tensor, Tensor] | None  # tokens (B, L, D) and their mask (B, L), for cross-attention
-    mask: Tensor | None  # (B, N) for attention
+    mask: Tensor | None  # (B, 1, 1, N) for attention
     rotation: Tensor | None  # (N, D / heads)
     grid: tuple[int, int, int]  # (T', H', W')
 
@@ -245,7 +245,8 @@ class DiTVariant(nn.Module):
         mask = None
         if in_sequence:
             tokens, mask = concatenate(in_sequence)
-            h, mask = torch.cat([h, tokens], dim=1), torch.cat([mask.new_ones(len(h), patches), mask], dim=1)
+            mask = torch.cat([mask.new_ones(len(h), patches), mask], dim=1)[:, None, None]
+            h = torch.cat([h, tokens], dim=1)
         condition = self.shared_modulation(condition) if config.shared_adaln else condition
         rotation = self.rotation(grid, h.shape[1] - patches, h.device)
         given = Context(condition, where, concatenate(to_read) if to_read else None, mask, rotation, grid)

@@ -8,8 +8,8 @@ The whole of rectified flow in five lines, of which every other objective is a v
     loss = (network(x_t, t) - velocity).square()        # weighting: none
     loss.mean().backward()
 
-`PRESETS` names published combinations. Paths are in `path.py`, predictions in `prediction.py`, weightings
-and time densities here. `weighting.py` draws the curve over noise levels that the four choices amount to.
+Paths are in `path.py`, predictions in `prediction.py`, weightings and time densities here; `presets.py` names published
+combinations. `weighting.py` draws the curve over noise levels that the four choices amount to.
 """
 
 import math
@@ -111,7 +111,10 @@ class Objective:
 
     def loss(self, network: Network, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """weight(t) |output - target|^2, the mean of each video, (B,), for x and noise (B, C, T, H, W) at t (B,)."""
-        output = self._evaluate(network, self.noisy(x, noise, t), t)
+        return self.weighted_error(network(*self.network_input(self.noisy(x, noise, t), t)), x, noise, t)
+
+    def weighted_error(self, output: Tensor, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """The loss of a network's output, (B,)."""
         error = output.float() - predictions.target(PATHS[self.path], self.prediction, x, noise, t)
         if t.dim() == 2:  # of each frame, (B, T)
             return mean_of_unknown(self.weight(t) * error.square().mean((1, 3, 4)), t)
@@ -119,22 +122,10 @@ class Objective:
 
     def x_and_noise(self, network: Network, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The network's estimate of the clean video and of the noise in x_t: all that a sampler needs."""
-        return predictions.solve(PATHS[self.path], self.prediction, x_t, self._evaluate(network, x_t, t).float(), t)
+        output = network(*self.network_input(x_t, t)).float()
+        return predictions.solve(PATHS[self.path], self.prediction, x_t, output, t)
 
-    def _evaluate(self, network: Network, x_t: Tensor, t: Tensor) -> Tensor:
+    def network_input(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         t = t.clamp(predictions.T_MIN, predictions.T_MAX)
         scale = predictions.input_scale(PATHS[self.path], self.prediction, t)
-        return network(x_t if scale is None else along(scale, x_t) * x_t, t)
-
-
-PRESETS = {
-    # The default run's: SiT's path and velocity loss for a network that outputs the clean video, at noisier times
-    "toy": Objective("linear", "x0", "velocity", "logit-normal", shift=6.0),
-    "sit": Objective("linear", "velocity", "none", "uniform"),  # 2401.08740
-    "sd3": Objective("linear", "velocity", "none", "logit-normal"),  # 2403.03206
-    "jit": Objective("linear", "x0", "velocity", "jit"),  # 2511.13720
-    "ddpm": Objective("vp", "noise", "none", "uniform"),  # DDPM, DiT, U-ViT
-    "v": Objective("gvp", "v", "none", "uniform"),  # 2202.00512: alpha = cos(pi t / 2)
-    "min-snr": Objective("vp", "noise", "min-snr", "uniform"),  # 2303.09556
-    "edm": Objective("linear", "edm", "edm", "edm"),  # 2206.00364; the path only rescales its x + s noise
-}
+        return (x_t if scale is None else along(scale, x_t) * x_t), t

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from lite_sora.commands import command
 from lite_sora.diffusion.bisection import bisect
-from lite_sora.diffusion.objective import PRESETS, Objective
+from lite_sora.diffusion.objective import Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import error_ratio
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.storage.files import FolderError, make_folder
 
 EDGES = torch.linspace(-15, 15, 601, dtype=torch.float64)  # of cells of log-SNR

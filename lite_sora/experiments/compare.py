@@ -29,8 +29,9 @@ from lite_sora.data.clip import read_manifest
 from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import sheet
 from lite_sora.denoisers import DENOISERS
-from lite_sora.diffusion.objective import PRESETS, time_grid
+from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.errors import UserError
 from lite_sora.evaluation.adherence import measure
 from lite_sora.evaluation.adherence.questions import unreadable

@@ -4,13 +4,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lite_sora.layers.patches import rotate
+from lite_sora.layers.sequence import Mask, Pattern
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask = None) -> Tensor:
     """softmax(q k^T / sqrt(d)) v, with the heads' outputs side by side.
 
     q (..., heads, N, d), k and v (..., heads, M, d) → (..., N, heads * d). mask: broadcastable to (..., heads, N, M),
     true where a query may attend to a key, or numbers that are added to the scores; None for everywhere."""
+    if isinstance(mask, Pattern):  # of several clips in one sequence
+        return mask.attend(q, k, v).transpose(-2, -3).flatten(-2)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(-2, -3).flatten(-2)
 
 
@@ -36,11 +39,9 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         return q, k, v
 
-    def forward(self, h: Tensor, mask: Tensor | None = None, rotation: Tensor | None = None) -> Tensor:
-        """h (B, N, D) → (B, N, D); mask (B, N), true for the tokens that may be attended to, None for all; rotation
-        (N, D / heads) from `rotations_3d`, or None."""
-        q, k, v = self.project(h, rotation)
-        return self.out(attend(q, k, v, mask if mask is None else mask[:, None, None, :]))
+    def forward(self, h: Tensor, mask: Mask = None, rotation: Tensor | None = None) -> Tensor:
+        """h (B, N, D) → (B, N, D); mask as in `attend`; rotation (N, D / heads) from `rotations_3d`, or None."""
+        return self.out(attend(*self.project(h, rotation), mask))
 
 
 def make_norm(kind: str, width: int, affine: bool = True, eps: float = 1e-6, bias: bool = True) -> nn.Module:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from lite_sora.layers.attention import Attention, make_norm
 from lite_sora.layers.patches import sincos
+from lite_sora.layers.sequence import Mask
 
 NORMS = ("layer", "rms")
 MLPS = ("gelu", "gelu-tanh", "swiglu")
@@ -38,7 +39,7 @@ class Block(nn.Module):
         self.norm1, self.attention = make_norm(norm, width, eps=1e-5), Attention(width, heads, qk_norm, norm, bias)
         self.norm2, self.mlp = make_norm(norm, width, eps=1e-5), FeedForward(width, mlp)
 
-    def forward(self, h: Tensor, mask: Tensor | None = None, rotation: Tensor | None = None) -> Tensor:
+    def forward(self, h: Tensor, mask: Mask = None, rotation: Tensor | None = None) -> Tensor:
         """h (B, N, D) → (B, N, D); mask and rotation as in `Attention`."""
         h = h + self.attention(self.norm1(h), mask, rotation)
         return h + self.mlp(self.norm2(h))

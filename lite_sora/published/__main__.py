@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.commands import command
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.published import KINDS, OriginalError, from_original
 from lite_sora.published.conventions import CONVENTIONS
 from lite_sora.published.dit import PublishedDiTConfig

@@ -76,9 +76,9 @@ class PublishedUViT(LongSkipBlocks):
         h = torch.cat([h, self.other_tokens(t, condition) + self.kinds], dim=1)  # (B, N + 1 + L, D)
         mask = None
         if config.balance_frames:  # log n more on a score is n times the weight
-            mask = h.new_zeros(h.shape[:2])
-            mask[:, patches:] = math.log(size[0] // config.patch[0])
-        h = super().forward(h, mask, rotation=None)
+            mask = h.new_zeros(len(h), 1, 1, h.shape[1])
+            mask[..., patches:] = math.log(size[0] // config.patch[0])
+        h = self.through_blocks(h, mask, rotation=None)
         video = unpatchify(self.out(self.norm(h[:, :patches])), config.patch, size)
         return self.convolution(video) if config.convolution else video
 

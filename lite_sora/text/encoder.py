@@ -83,7 +83,7 @@ class TextEncoder(nn.Module):
         mask = ids != 0  # (B, L)
         h = self.embedding(ids) + self.position[: ids.shape[1]]  # (B, L, D)
         for block in self.blocks:
-            h = block(h, mask)
+            h = block(h, mask[:, None, None, :])
         h = self.norm(h)
         return Text(h, mask, pool(h, mask))
 

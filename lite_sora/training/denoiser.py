@@ -33,7 +33,7 @@ from lite_sora.training.samples import save_samples
 
 def train(settings: DenoiserSettings, observe: Callable[[int, TextToVideo], None] | None = None) -> Path:
     """Trains a denoiser and returns the run's folder; see `loop.run`."""
-    stage = import_module("lite_sora.training.shapes").ShapesStage if settings.buckets else DenoiserStage
+    stage = import_module("lite_sora.training.shapes").stage_for(settings) if settings.buckets else DenoiserStage
     return run(stage, settings, observe)
 
 
@@ -94,17 +94,19 @@ class DenoiserStage(Stage):
     def loss(self, model: Parallel, batch: Batch) -> dict[str, Tensor]:
         """The loss at a random t of each clip; all chance is in the samples' seeds."""
         device, seeds = self.processes.device, batch.seeds
-        x = batch.video.to(device, non_blocking=True)  # (B, C, T, H, W)
-        if x.dtype == torch.uint8:  # a video; otherwise latents, which the autoencoder made before training
-            x = to_model_range(x)
+        x = to_model_range(batch.video.to(device, non_blocking=True))  # (B, C, T, H, W)
         noise = normal(seeds, x.shape[1:], device)
         t = self.model.objective.draw_times(uniform([seed_of(seed, "time") for seed in seeds]))  # (B,)
         t = draw_levels(t, seeds, x.shape[2], self.settings.frame_levels, self.model.objective).to(device)  # or (B, T)
-        captions = read_captions(batch, self.settings.caption_dropout)
-        signals = drop(batch.signals, captions, seeds, self.settings.caption_dropout)
-        text = self.texts(captions, device) if self.texts else self.model.text.tokenize(captions).to(device)
-        loss = model(latents=x, noise=noise, t=t, captions=text, signals=signals)
+        loss = model(latents=x, noise=noise, t=t, **self.told(batch, device))
         return {"loss": loss, "t": t.reshape(len(t), -1).mean(1)}
+
+    def told(self, batch: Batch, device: torch.device) -> dict:
+        """What the model is told of each clip. Some captions are emptied, and their signals left out."""
+        captions = read_captions(batch, self.settings.caption_dropout)
+        signals = drop(batch.signals, captions, batch.seeds, self.settings.caption_dropout)
+        text = self.texts(captions, device) if self.texts else self.model.text.tokenize(captions).to(device)
+        return {"captions": text, "signals": signals}
 
     def measures(self, values: dict[str, Tensor], seconds: float) -> dict:
         return {"loss_by_time": loss_by_time(values["loss"], values["t"])} | self.compute.rates(seconds)

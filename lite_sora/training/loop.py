@@ -17,11 +17,9 @@ from lite_sora.processes import OrderlyStop, Processes, join
 from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_taken, save_checkpoint
 from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
-from lite_sora.training.metrics import Metrics, finish, first_line, postfix
+from lite_sora.training.metrics import BadSteps, Metrics, finish, first_line, postfix
 from lite_sora.training.muon import learning_rate, make_optimizers
 from lite_sora.training.parallel import Parallel, choose_precision
-
-MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
 
 
 class Stage:
@@ -117,7 +115,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
     optimizers = stage.optimizers()
     networks = {"model": model, "average": average} | stage.companions
-    step = bad_steps = 0
+    step, bad_steps = 0, BadSteps()
     if settings.resume:
         folder = Path(settings.resume)
         step = load_checkpoint(folder, networks, optimizers)
@@ -161,7 +159,6 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             average.eval()  # which is the model itself where there is no average
-            bad_steps = 0 if finite else bad_steps + 1
             step += 1
 
             seconds = time.perf_counter() - clock
@@ -179,11 +176,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                     if observe:
                         observe(step, average)
                 metrics.write(line)
-            if bad_steps == MOST_BAD_STEPS:
-                raise TrainingError(
-                    f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; try a "
-                    "lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
-                )
+            bad_steps.count(finite, step)
             if processes.first and (last or step % settings.checkpoint_every == 0):
                 stage.save(folder, average)
                 save_checkpoint(folder, step, networks, optimizers)

@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from lite_sora.storage.files import write_whole
+from lite_sora.training.flags import TrainingError
 
 TIME_BINS = 4  # the loss is also averaged within quarters of t: [0, 1/4), [1/4, 1/2), ...
 WINDOW = 25  # values that a curve averages
+MOST_BAD_STEPS = 10  # steps in a row without a finite loss, before a run gives up
 DETAILS = {  # what a stage other than the denoiser shows next to its loss
     "token_accuracy": "fraction of tokens that are right",
     "psnr": "PSNR of the batch, dB",
@@ -25,6 +27,22 @@ def first_line(stage, model: nn.Module, folder: Path) -> str:
         f"{stage.name} of {weights:,} parameters in {settings.precision} on {stage.processes.device}: "
         f"{len(stage.dataset):,} clips, {settings.batch_size} a step{stage.step_size()} → {folder}"
     )
+
+
+class BadSteps:
+    """How many steps in a row have had no finite loss."""
+
+    def __init__(self):
+        self.in_a_row = 0
+
+    def count(self, finite: bool, step: int) -> None:
+        """Raises TrainingError where there are too many."""
+        self.in_a_row = 0 if finite else self.in_a_row + 1
+        if self.in_a_row == MOST_BAD_STEPS:
+            raise TrainingError(
+                f"the loss was not a finite number for {MOST_BAD_STEPS} steps in a row, up to step {step}; try a "
+                "lower --muon-lr and --lr, a longer --warmup, a lower --clip, or --precision fp32"
+            )
 
 
 def known(value):

@@ -13,8 +13,8 @@ from lite_sora.data.buckets import parse_bucket
 from lite_sora.denoisers import DENOISERS
 from lite_sora.denoisers.uvit import SKIPS
 from lite_sora.denoisers.variants import ATTENTIONS, CONDITIONINGS, WORDS
-from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.layers.blocks import MLPS, NORMS
 from lite_sora.pipeline import TextToVideo
 from lite_sora.text.pretrained import PretrainedText
@@ -69,6 +69,7 @@ class DenoiserSettings(RunSettings):
     buckets: list[str] = flag(
         [], "train on many shapes: frames x height x width of each, such as 8x32x32 8x24x40; or auto, from the clips"
     )
+    pack: bool = flag(False, "with --buckets: clips of all of them share one sequence, and none waits for its like")
     caption_dropout: float = flag(0.1, "fraction of captions that are emptied, for classifier-free guidance")
     original_captions: float = flag(
         0.0, "fraction of captions as they were before the clips were recaptioned; DALL-E 3 takes 0.05"
@@ -95,6 +96,8 @@ class DenoiserSettings(RunSettings):
         for name in ("original_captions", "frame_levels"):
             if not 0 <= getattr(self, name) <= 1:
                 raise TrainingError(f"--{name.replace('_', '-')} is a fraction, 0 to 1, not {getattr(self, name)}")
+        if self.pack and not self.buckets:
+            raise TrainingError("--pack is for clips of many shapes: name them by --buckets, or pass --buckets auto")
         if len(self.patch) != 3:
             raise TrainingError("--patch takes three numbers: frames, height, width")
 

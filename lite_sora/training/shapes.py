@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from importlib import import_module
 
 from torch.utils.data import Dataset
 
@@ -13,6 +14,11 @@ from lite_sora.seeds import seed_of, uniform
 from lite_sora.training.clips import Clips
 from lite_sora.training.denoiser import DenoiserStage
 from lite_sora.training.flags import TrainingError
+from lite_sora.training.parts import DenoiserSettings
+
+
+def stage_for(settings: DenoiserSettings) -> type[DenoiserStage]:
+    return import_module("lite_sora.training.packing").PackedStage if settings.pack else ShapesStage
 
 
 class ShapesStage(DenoiserStage):
@@ -28,21 +34,24 @@ class ShapesStage(DenoiserStage):
         for clip in groups.pop(None, []):
             self.skipped.add(f"{clip.video}: clip {clip.id!r} is shorter than every bucket")
         videos.clips = [clip for bucket in buckets for clip in groups[bucket]]
-        self.sizes, parts = [], []
+        parts, self.clip_tokens = [], []  # patches of a clip, for each part
         for bucket in buckets:
             parts.append(super().prepare(self.of_bucket(videos, groups[bucket], bucket), clips))
             if not len(parts[-1]):
                 raise TrainingError(f"--buckets {bucket}: no clip falls into it, or none that can be used")
-            self.sizes.append(self.batch_size(bucket))
+            self.clip_tokens.append(self.tokens(bucket))
             if self.processes.first:
-                print(f"bucket {bucket}: {len(parts[-1]):,} clips, {self.sizes[-1]} a step")
+                print(f"bucket {bucket}: {len(parts[-1]):,} clips{self.share(self.clip_tokens[-1])}")
         return MixedDataset(parts)
 
+    def share(self, tokens: int) -> str:
+        """How many clips of so many patches a step takes, for the line about a bucket."""
+        return f", {self.batch_size(tokens)} a step"
+
     def order(self, step: int) -> MixedOrder:
-        counts, processes = [len(part) for part in self.dataset.parts], self.processes
-        return MixedOrder(
-            counts, self.sizes, self.settings.seed, step, self.settings.steps, processes.rank, processes.world
-        )
+        counts, sizes = [len(part) for part in self.dataset.parts], [self.batch_size(n) for n in self.clip_tokens]
+        settings, processes = self.settings, self.processes
+        return MixedOrder(counts, sizes, settings.seed, step, settings.steps, processes.rank, processes.world)
 
     def shapes(self, videos: VideoDataset) -> dict[int, tuple[int, float, float]]:
         """Frames, height and width of each clip that can be read, by its index."""
@@ -84,11 +93,15 @@ class ShapesStage(DenoiserStage):
             raise TrainingError(f"--buckets {bucket}: {shape} does not divide by {part}, the patch")
         return math.prod(size // part for size, part in zip(sizes, patch, strict=True))
 
-    def batch_size(self, bucket: Bucket) -> int:
-        """Clips of a step over all processes: with about as many tokens as --batch-size clips of the first bucket."""
-        config, world = self.config, self.processes.world
-        budget = self.settings.batch_size * self.tokens(Bucket(config.frames, config.height, config.width))
-        return max(1, round(budget / self.tokens(bucket) / world)) * world
+    def budget(self) -> int:
+        """Patches of a step over all processes: those of --batch-size clips of the first bucket."""
+        config = self.config
+        return self.settings.batch_size * self.tokens(Bucket(config.frames, config.height, config.width))
+
+    def batch_size(self, tokens: int) -> int:
+        """Clips of a step over all processes, of so many patches each: about as many patches as the budget."""
+        world = self.processes.world
+        return max(1, round(self.budget() / tokens / world)) * world
 
     @staticmethod
     def of_bucket(videos: VideoDataset, clips: list[Clip], bucket: Bucket) -> VideoDataset:

@@ -38,7 +38,8 @@ def step_seconds(
     for _ in range(3 + steps):
         start = time.perf_counter()
         with autocast(device, precision):
-            loss = call(latents, torch.randn_like(latents), t, ids).mean()
+            noise = torch.randn_like(latents)
+            loss = call(latents=latents, noise=noise, t=t, captions=ids, signals={}).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

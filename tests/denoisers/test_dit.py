@@ -143,7 +143,7 @@ def test_attention_is_the_textbooks(qk_norm):
         one = slice(4 * part, 4 * part + 4)
         score = layer.q_norm(q[..., one]) @ layer.k_norm(k[..., one]).transpose(1, 2) / 2  # / sqrt(4)
         heads.append(score.masked_fill(~mask[:, None], -torch.inf).softmax(-1) @ v[..., one])
-    torch.testing.assert_close(layer(h, mask), layer.out(torch.cat(heads, dim=-1)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(layer(h, mask[:, None, None]), layer.out(torch.cat(heads, dim=-1)), rtol=1e-4, atol=1e-6)
 
 
 def test_heads_must_divide_the_width():

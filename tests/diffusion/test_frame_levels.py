@@ -14,9 +14,10 @@ from lite_sora.diffusion.frames import (
     mean_of_unknown,
     rolling,
 )
-from lite_sora.diffusion.objective import PRESETS, time_grid
+from lite_sora.diffusion.objective import time_grid
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import ROWS, solve, target
+from lite_sora.diffusion.presets import PRESETS
 
 SHAPE = (3, 2, 6, 4, 4)
 

@@ -8,9 +8,10 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import MODE_SCALE, PRESETS, TIME_DENSITIES, WEIGHTINGS, Objective, shift_time
+from lite_sora.diffusion.objective import MODE_SCALE, TIME_DENSITIES, WEIGHTINGS, Objective, shift_time
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import ROWS, SIGMA_DATA, T_MAX, T_MIN, target
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.diffusion.weighting import effective_weight
 
 # ---------------------------------------------------------------- the loss

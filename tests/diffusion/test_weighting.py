@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lite_sora.diffusion.objective import PRESETS, TIME_DENSITIES, Objective
+from lite_sora.diffusion.objective import TIME_DENSITIES, Objective
 from lite_sora.diffusion.path import PATHS
 from lite_sora.diffusion.prediction import target
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.diffusion.weighting import effective_weight, effective_weighting, main, plot
 
 EDGES = torch.linspace(-18, 18, 73, dtype=torch.float64)  # all that the clamps leave, in cells of 0.5

@@ -11,8 +11,8 @@ from conftest import tiny_flags
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.denoisers import DENOISERS
-from lite_sora.diffusion.objective import PRESETS
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error
 from lite_sora.experiments import compare
 from lite_sora.experiments.compare import CompareError, parse_variants, same_times

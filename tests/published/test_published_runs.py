@@ -14,7 +14,7 @@ from conftest import ROOT
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lite_sora.autoencoders import load_autoencoder
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.load import load_model, makes_videos
 from lite_sora.pipeline import TextToVideo
 from lite_sora.published import OriginalError, from_original

@@ -6,7 +6,7 @@ import torch
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.configuration import TextToVideoConfig
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.pipeline import assemble
 from lite_sora.published import from_original
 from lite_sora.published.pipeline import PublishedConfig, PublishedTextToVideo, text_of

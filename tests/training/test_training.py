@@ -16,7 +16,7 @@ from conftest import run_train, tiny_flags
 
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.data.clip import ManifestError, read_manifest, write_manifest
-from lite_sora.diffusion.objective import PRESETS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.pipeline import TextToVideo, assemble
 from lite_sora.storage.checkpoint import load_state, save_state
 from lite_sora.storage.runs import CheckpointError
