@@ -16,7 +16,7 @@ import json
 import matplotlib.pyplot as plt
 import numpy as np
 from exercises import claim, exercise, show_source
-from folders import FIRST_LIGHT
+from folders import FIRST_LIGHT, how_far
 from pictures import film, show
 
 from lite_sora.data.loading import to_frames
@@ -62,14 +62,14 @@ film(clips, captions, "01-clips")
 
 # %%
 seen = combinations(world, unseen=False)
-held_out = combinations(world, unseen=True)
-print(f"{len(seen)} in training, {len(held_out)} held out; the first in training:")
+print(f"{len(seen)} of {3 * 6 * 4} combinations are in training; the first:")
 print(*(prompt(*triple) for triple in seen[:3]), sep="\n")
 
 # %% [markdown]
 # ## Exercise 1.1
 #
-# Write a prompt that training never shows, though it could. (`hint("1.1")` and `solution("1.1")` help.)
+# "a magenta triangle moving up" is held out. Write another such prompt: training shows each of its words, but never the
+# three together. `seen` is a list of what is shown. (`hint("1.1")` and `solution("1.1")` help.)
 
 
 # %%
@@ -81,7 +81,7 @@ def never_shown(): ...
 # ## Who says whether a video is right?
 #
 # A *judge* reads the three facts (shape, colour, motion) back from the pixels. It is geometry, nothing in it is
-# learned, and lesson 02 opens it. These are the package's own lines that compare what was asked with the things seen:
+# learned, and lesson 02 opens it. These lines compare what was asked with the things seen:
 
 # %%
 show_source(facts_right)
@@ -113,12 +113,13 @@ def said_and_seen(prompts, videos): ...
 show_source(DenoiserStage.loss)
 
 # %% [markdown]
-# Clips `x`; `noise` of the same size; for each clip a time `t`, which says how much noise there is; captions, a tenth
-# of them emptied (lesson 08 says why). `model(...)` mixes, asks the network, and returns the *loss*: how far the answer
-# is from the clip, squared. (Latents, signals and `self.texts` are for other runs.) The *optimiser* changes the weights
-# a little so that the loss falls, 800 times, with 32 clips each time.
+# Clips `x`; `noise` of the same size; for each clip a random time `t`, from hardly any noise to hardly anything else;
+# captions, a tenth of them emptied (lesson 08 says why). `model(...)` mixes, asks the network, and returns the *loss*:
+# how far the answer is from the clip, squared. (Latents, signals and `self.texts` are for other runs.) The *optimiser*
+# changes the weights a little so that the loss falls, 800 times, with 32 clips each time.
 #
-# To make a video, the trained model starts from noise alone and takes 12 steps, each towards its own answer.
+# To make a video, the trained model starts from noise alone and takes 12 steps, each only part of the way to its own
+# answer. The first answer is a blur, and with every step there is more to go by.
 #
 # ## Predict
 #
@@ -132,7 +133,7 @@ guess = ["shape", "colour", "motion"]  # your guess: the first one first
 #
 # Every 100 steps the loop stops and calls `observe`. The judge then reads videos of 48 prompts that training shows. One
 # video of a held-out prompt is kept, always from the same noise. This takes minutes; read on meanwhile. Where the model
-# is there already, nothing is trained again, and a cell that was interrupted goes on where it stopped.
+# is there already, nothing is trained again. If you stop it, run it again: it goes on where it was.
 
 # %%
 asked = balanced(seen, 48, seed=0)  # each shape, colour and motion as often as the others
@@ -148,12 +149,14 @@ def observe(step, model):
     np.save(FIRST_LIGHT / f"kept-{step}.npy", last)
 
 
-if (FIRST_LIGHT / "adherence.json").exists():  # written at the end
+settings = DenoiserSettings(out=str(FIRST_LIGHT), sample_every=100)
+found = how_far(FIRST_LIGHT, range(100, settings.steps + 1, 100))
+if found == "done":
     print(f"found the trained model in {FIRST_LIGHT}; delete the folder to train it again")
 else:
-    settings = DenoiserSettings(out=str(FIRST_LIGHT), sample_every=100)
-    settings.resume = settings.out if (FIRST_LIGHT / "state.pt").exists() else None
+    settings.resume = settings.out if found == "begun" else None
     train(settings, observe)
+    assert (FIRST_LIGHT / "adherence.json").exists(), "it was stopped: run this again, and it goes on"
 
 # %% [markdown]
 # ## A video appears
@@ -171,7 +174,7 @@ film([np.load(FIRST_LIGHT / f"kept-{step}.npy") for step in steps], [f"step {ste
 # ## Measure
 #
 # Here is what the judge read in the 48 other videos. The dotted lines are luck: of guessed shapes, one in three would
-# be right. The curves begin below, since the judge calls a spot without a shape "unclear".
+# be right. The curves may begin below, since the judge can also say "unclear".
 
 # %%
 rows = map(json.loads, (FIRST_LIGHT / "facts.jsonl").read_text(encoding="utf-8").splitlines())
@@ -220,7 +223,7 @@ claim(shape < 0.2, "and no shape", shape=shape)
 #
 # ## Does it do as it is told?
 #
-# When training ended, it asked the model for 128 videos of each kind, and wrote down what the judge said.
+# At its end, training asked for 128 videos of prompts that it shows and 128 of held-out ones. The judge said:
 
 # %%
 result = json.loads((FIRST_LIGHT / "adherence.json").read_text(encoding="utf-8"))
@@ -268,14 +271,15 @@ claim(both < 0.2, "it cannot draw two things", share_right=both)
 #
 # ## Prompts of your own
 #
-# Now ask for what you like. The first of these is in training, the others are held out. Change them, and the seeds.
+# Now ask for what you like. Training never shows the second one. Put yours of exercise 1.1 in the place of another, and
+# change the seeds.
 
 # %%
 wishes = [
     "a red circle moving right",
     "a magenta triangle moving up",
-    "a cyan circle moving down",
-    "a yellow triangle moving right",
+    "a green square moving left",
+    "a yellow circle moving down",
 ]
 film(list(to_frames(model.generate(wishes, seeds=[1, 2, 3, 4]))), wishes, "01-wishes")
 

@@ -6,7 +6,8 @@
 # People who train large models look at samples, or ask another network, which errs in ways of its own. This course can
 # do better: its videos are of a world in which every clip is drawn from facts, and facts can be read back from a clip.
 # Here you follow the facts all the way round: into a picture, into a file, out of the file, and into words again. On
-# the way you find what a video codec does to small pictures, and what makes the judge blind.
+# the way you find what a *codec*, the program that makes a file of frames, does to small pictures, and what makes the
+# judge blind.
 #
 # It opens `lite_sora/toy/` and `lite_sora/data/video.py`. Nothing is trained.
 
@@ -40,8 +41,9 @@ print(scene.things[0], *captions(scene), sep="\n")
 show(sheet([draw(scene, frames=8, side=32)], ["drawn from the facts above"]), "02-facts")
 
 # %% [markdown]
-# Numbers are in *frame sides*: 0 is the left or upper edge of the picture, 1 the other one. `half_width` is half of the
-# box around the shape, `start` is the middle of that box in the first frame, and `distance` how far it goes.
+# Numbers are in *frame sides*: 0 is the left or upper edge of the picture, 1 the other one. `half_width` is half the
+# width of the box around the shape, `start` is the middle of that box in the first frame, and `distance` how far it
+# goes.
 #
 # ## Open the box
 #
@@ -73,7 +75,7 @@ claim(read == 1, "every caption can be read back", share=read)
 # ## Predict
 #
 # A clip of 32 × 32 pixels goes into a file and back, with the usual CRF of this project, 14. Where does most of the
-# loss come from?
+# loss come from: from compression, or from colour that is kept once for four pixels?
 
 # %%
 guess = "compression"  # your guess: "compression", or "colour"
@@ -136,7 +138,8 @@ print(clips[0].video, clips[0].captions, clips[0].split, clips[0].stats["toy"]["
 # The judge sees frames alone. First, *colour*: each pixel is a mixture of the background and one of six colours; the
 # one that fits best tells how much of the pixel is covered. Then *motion*: it follows the centre of mass of what is
 # covered, by the lines below. Then *shape*: it draws a circle, a square and a triangle of the same area at the same
-# place, and takes the one that overlaps most. Where nothing fits, it says "unclear".
+# place, and takes the one that overlaps most. Where nothing fits, it says "unclear". (Diagonals, bouncing and growing
+# belong to a larger toy world.)
 
 # %%
 show_source(_motion)
@@ -149,7 +152,7 @@ claim(right > 0.97, "the judge reads real clips right", share=right)
 
 # %% [markdown]
 # This number is the ground under all others in the course: where a model is right less often than that, the fault is
-# the model's, and not the judge's.
+# the model's and not the judge's, as long as its videos are as clean as real clips.
 #
 # ## Exercise 2.1
 #
@@ -203,13 +206,14 @@ claim(motion[200] < colour[200] - 0.2, "then motion, and colour is last", motion
 # ## What training may not show
 #
 # A model that has every combination by heart would look as good as one that puts facts together. So some combinations
-# are *held out*: no clip of training shows them. But nobody can be blamed for blue things moving left who never saw
-# one. So every pair of facts has to be shown.
+# are *held out*: no clip of training shows them. But a model that never saw anything blue move left cannot be blamed
+# for drawing it wrong. So every pair of facts has to be shown.
 #
 # ## Exercise 2.2
 #
 # Find a rule for that. There are 3 × 6 × 4 combinations: 6 to 10 of them are held out, and every pair (shape, colour),
-# (shape, motion) and (colour, motion) is shown by another one. Return True for what is held out.
+# (shape, motion) and (colour, motion) is shown by another one. Return True for what is held out. You are given
+# words; `SHAPES` and `COLOURS` of `lite_sora.toy.world`, and `world.motions`, have them in order.
 
 
 # %%
@@ -231,7 +235,8 @@ claim(len(pairs) == 3 * 6 + 3 * 4 + 6 * 4, "every pair of facts is shown", combi
 #
 # A measure measures what it measures. Look at the lines of `_motion` again, and fool the judge: make frames, uint8 (8,
 # 32, 32, 3), in which it sees one red circle moving right, though the circle goes *left* in at least five of its seven
-# steps from frame to frame. `draw(scene, frames, side)` and `coverage` of `toy/world.py` are there for you.
+# steps from frame to frame. `coverage` of `lite_sora.toy.world`, which `draw` calls, draws a shape at an `x` and a `y`
+# of your own for each frame.
 
 
 # %%

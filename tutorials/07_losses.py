@@ -46,8 +46,11 @@ print(tuple(x.shape))
 # %% [markdown]
 # ## Look first
 #
-# A *path* mixes a clip with noise: x_t = alpha(t) x + sigma(t) noise. Here t = 0 is the clip and t = 1 is noise alone
-# (many papers count the other way). On the *linear* path alpha = 1 - t and sigma = t. Here is one clip at five times.
+# A *path* mixes a clip with noise: x_t = alpha(t) x + sigma(t) noise. A clip's numbers go from -1 to 1; those of the
+# noise are normal, with mean 0 and standard deviation 1. Here t = 0 is the clip and t = 1 is noise alone (many papers
+# count the other way). On the *linear* path alpha = 1 - t and sigma = t. DDPM
+# ([2006.11239](https://arxiv.org/abs/2006.11239)) adds noise in many small steps, but together they are one such
+# mixture, whose alpha it writes as √ᾱ, and sigma as √(1 - ᾱ). Here is one clip at five times.
 
 # %%
 path = PATHS["linear"]
@@ -69,8 +72,9 @@ show(sheet(list(to_frames(steps)), [f"t = {t}" for t in times.tolist()]), "07-pa
 show_source(Objective.loss)
 
 # %% [markdown]
-# So the network sees x_t and t, and answers with one tensor y. What should y be? In this package, y = a x + b noise,
-# and the pair (a, b) is all that a *prediction* is. Together with x_t that makes two equations:
+# So the network sees x_t and t, which tells it how much of x_t is noise. (It sees the caption too, which plays no part
+# here.) It answers with one tensor y. What should y be? In this package, y = a x + b noise, and the pair (a, b) is all
+# that a *prediction* is. Together with x_t that makes two equations:
 #
 #     [x_t]   [alpha sigma] [x    ]
 #     [ y ] = [  a     b  ] [noise]
@@ -82,8 +86,8 @@ show_source(prediction.solve)
 
 # %% [markdown]
 # Predicting the noise is the row (0, 1). Predicting the clean video is (1, 0). The *velocity* of rectified flow is the
-# slope of the path, noise - x: the row (-1, 1). The others are in the table `ROWS`. If a network answered perfectly,
-# all of them would give the same clean video:
+# slope of the path, noise - x: the row (-1, 1). The others are in the table `ROWS`; the *score*, for example, is the
+# noise divided by -sigma. If a network answered perfectly, all of them would give the same clean video:
 
 # %%
 t = torch.full((8,), 0.4)
@@ -94,6 +98,20 @@ for name in prediction.ROWS:
     clean, _ = prediction.solve(path, name, x_t, y, t)
     worst = max(worst, float((clean - x[:8]).abs().max()))
 claim(worst < 1e-4, "all six predictions are the same answer in other words", largest_difference=worst)
+
+# %% [markdown]
+# But no network can answer perfectly. Many clips, each with a noise of its own, mix to the same x_t. Of all answers,
+# the *average* of what y could be has the smallest squared error. So the loss falls, but never to zero, and the best
+# that a network can say is an average. Is that the same in all six, too? Here eight clips mix to one x_t.
+
+# %%
+noises = (x_t[:1] - 0.6 * x[:8]) / 0.4  # so that alpha x + sigma noise is the first x_t for each of the eight
+worst = 0.0
+for name in prediction.ROWS:
+    y = prediction.target(path, name, x[:8], noises, t).mean(0, keepdim=True)
+    clean, _ = prediction.solve(path, name, x_t[:1], y, t[:1])
+    worst = max(worst, float((clean - x[:8].mean(0)).abs().max()))
+claim(worst < 1e-4, "an average answer tells the average clip, in all six", largest_difference=worst)
 
 # %% [markdown]
 # ## Exercise 7.1
@@ -110,12 +128,13 @@ def estimate(x_t, velocity, t): ...
 # %% [markdown]
 # ## Predict
 #
-# So are all losses the same? The toy model cuts a clip into patches of 2 × 8 × 8 pixels of 3 channels: 384 numbers. Its
-# last layer makes these 384 numbers of a token, which has 128 channels. A linear layer from 128 channels reaches only a
-# 128-dimensional part of the 384-dimensional space of patches.
+# So are all losses the same? The toy model cuts a clip into patches of 2 × 8 × 8 pixels of 3 colours: 384 numbers.
+# Inside the network, a patch is a *token*: a vector of 128 numbers, its channels. The last layer makes 384 numbers of a
+# token again. A linear layer from 128 channels reaches only a 128-dimensional part of the 384-dimensional space of
+# patches.
 #
 # A clip's patches are far from random: most are black, or a piece of an edge. Noise fills all directions alike. Which
-# share of the noise's energy is lost in 128 channels? Write down your guess.
+# share of the noise's energy (the sum of its squares) is lost in 128 channels? Write down your guess.
 
 # %%
 guess = 0.5  # your guess, from 0 to 1
@@ -155,8 +174,10 @@ claim(of_clips < 0.02, "of clips, next to nothing is lost", lost=of_clips)
 #
 # ## Exercise 7.2
 #
-# Compute the floor from the row alone, on the linear path. (alpha, sigma and their slopes at a log-SNR:
-# `path.coefficients(path.time_at(torch.tensor([log_snr])))`; the row: `prediction.ROWS[name](...)`.)
+# Compute the floor from the row alone, on the linear path, for patches of `values` numbers that pass `channels`. Take
+# it that the clip passes whole, and that of the noise the share of the claim above is lost. (alpha, sigma and their
+# slopes at a log-SNR: `path.coefficients(path.time_at(torch.tensor([log_snr])))`; the row: `prediction.ROWS[name](...)`
+# of these four.)
 
 
 # %%
@@ -204,8 +225,11 @@ def patch(): ...
 # ## The other half of a loss
 #
 # What is left of an objective, once the prediction can come out? Only how much each noise level counts: the weight that
-# the loss gives, times how often t is drawn there. That is one curve over log-SNR (Kingma & Gao,
-# [2303.00848](https://arxiv.org/abs/2303.00848)). Here are the named objectives of this package.
+# the loss gives, times how often t is drawn there. The prediction itself gives a weight, too: the squared error of the
+# noise is alpha² / sigma² times that of the clip, so that predicting noise stresses times of little noise. All of it is
+# one curve over log-SNR (Kingma & Gao, [2303.00848](https://arxiv.org/abs/2303.00848)). Here are the named objectives
+# of this package: on the left as a weight of the clip's error, on the right of the noise's. `toy` is the default, `jit`
+# is JiT's, and `sd3` that of Stable Diffusion 3 ([2403.03206](https://arxiv.org/abs/2403.03206)).
 
 # %%
 plot("out/lessons/07-weightings.png")
@@ -260,6 +284,6 @@ show(figure, "07-came-true")
 #
 # ## What is still missing
 #
-# A minute of training shows an order, not a winner: what a wide enough network learns with each objective takes
-# longer, and lesson 11 measures it. Nor does the floor say how good a model becomes above it. Next: with the clean
+# A minute of training shows an order, not a winner: what a wide enough network learns with each objective takes longer,
+# and [measured.md](measured.md) has it. Nor does the floor say how good a model becomes above it. Next: with the clean
 # video and the noise in hand, how does one walk from noise to a video, and why not in one step?

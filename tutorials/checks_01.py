@@ -11,11 +11,13 @@ from lite_sora.toy.sentences import prompt, read_caption
 from lite_sora.toy.world import COLOURS, CORNERS, SHAPES, Corner, Scene, draw, held_out, random_scene
 
 WORLD = CORNERS["default"]
+EXAMPLE = ("triangle", "magenta", "up")  # which the lesson names
 
 
 def check_1(never_shown) -> None:
     """Such prompts tell a model that puts together what it knows from one that has its clips by heart.
-    `print(*(prompt(*triple) for triple in held_out), sep="\\n")` lists all of them. Choose one.
+    `[way for way in ("right", "left", "up", "down") if ("circle", "red", way) not in seen]` are the directions in
+    which training never shows a red circle: there is none. So try other shapes and colours.
     """
     sentence = begun(never_shown())
     if not isinstance(sentence, str):
@@ -30,6 +32,8 @@ def check_1(never_shown) -> None:
         raise Wrong(f'no training clip moves "{facts["motion"]}": that cannot be put together from what was shown')
     if not held_out(*things[0]):
         raise Wrong(f'training shows "{prompt(*things[0])}": it is not one of the held-out combinations')
+    if things == [EXAMPLE]:
+        raise Wrong("that is the one of the text: find another")
 
 
 def check_2(said_and_seen) -> None:
@@ -50,6 +54,8 @@ def check_2(said_and_seen) -> None:
     for place, fact in enumerate(("shape", "colour", "motion")):
         if abs(found - np.mean([a[place] == s[place] for a, s in zip(asked, shown, strict=True)])) < 1e-6:
             raise Wrong(f"it only compares the {fact}")
+    if found == 0:
+        raise Wrong("it finds none right. Of what the judge sees, each thing has a .triple: compare those")
     if abs(found - 8 / 32) < 1e-6:
         raise Wrong("that is the share of wrong ones")
     if abs(found - 24 / 32) > 1e-6:

@@ -80,7 +80,7 @@ def check_3(fooling) -> None:
     """Whoever knows a measure can please it. So look at videos too, and say what a measure does not look at.
     `_motion` compares the first and the last frame: the rest of the way only counts where it leads far off. Move a
     little to the left six times, and once far to the right. `coverage("circle", x, y, half_width, 32)[..., None] *
-    [255, 0, 0]`, with arrays of 8 numbers each, makes frames of it.
+    [255, 0, 0]`, with arrays of 8 numbers each, makes frames of it; then `.astype(np.uint8)`.
     """
     frames = np.asarray(begun(fooling()))
     if frames.dtype != np.uint8 or frames.shape != (8, 32, 32, 3):

@@ -26,7 +26,14 @@ def check_1(estimate) -> None:
         t = torch.rand(shape[0], generator=random) * 0.8 + 0.1
         wide = t.reshape(-1, *[1] * (len(shape) - 1))
         x_t, velocity = (1 - wide) * x + wide * noise, noise - x
-        found = begun(estimate(x_t, velocity, t))
+        try:
+            found = begun(estimate(x_t, velocity, t))
+        except RuntimeError as error:
+            if "size of tensor" not in str(error):
+                raise
+            raise Wrong(
+                f"t is (B,) and x_t is {shape}: t.reshape(-1, *[1] * (x_t.dim() - 1)) can be multiplied"
+            ) from None
         if not isinstance(found, tuple) or len(found) != 2:
             raise Wrong("it returns two things: the clean video, and the noise")
         expected = solve(LINEAR, "velocity", x_t, velocity, t)
@@ -36,6 +43,8 @@ def check_1(estimate) -> None:
             raise Wrong("the first is the noise and the second the clean video: the other way round")
         if close(found[0], x_t - (1 - wide) * velocity) or close(found[1], x_t + wide * velocity):
             raise Wrong("t runs the wrong way: here 0 is data and 1 is noise")
+        if close(found[0], x_t + wide * velocity) or close(found[1], x_t - (1 - wide) * velocity):
+            raise Wrong("the sign is wrong: velocity is noise - x, and leads from the clip to the noise")
         if found[0].shape != expected[0].shape:
             raise Wrong(f"the clean video has the shape {tuple(found[0].shape)}, but x_t {shape}; t is (B,)")
         raise Wrong(f"right shapes, wrong values: off by up to {(found[0] - expected[0]).abs().max():.2g}")
@@ -63,7 +72,12 @@ def check_2(floor) -> None:
                     raise Wrong("that is the share that comes out, not the one that is lost")
                 if abs(found**2 - expected) < 1e-3 * max(1.0, expected):
                     raise Wrong("errors are squared here: so is the factor of the error")
-                raise Wrong(f"{prediction} at log-SNR {log_snr}, {values} values through {channels}: {found:.3f}")
+                if abs(found - float(b**2) * max(0.0, 1 - channels / values)) < 1e-3:
+                    raise Wrong("that is the error of y: `solve` makes one of the clean video of it")
+                raise Wrong(
+                    f"for {prediction} at log-SNR {log_snr}, {values} values through {channels} channels, the floor is "
+                    f"{expected:.3f}, and not {found:.3f}"
+                )
 
 
 def check_3(patch) -> None:

@@ -8,6 +8,10 @@ from lite_sora.toy.sentences import read_caption
 
 
 def right_1_1():
+    return "a blue circle moving left"  # ("circle", "blue", "left") is not in `seen`
+
+
+def example_1_1():
     return "a magenta triangle moving up"
 
 
@@ -72,6 +76,10 @@ def nothing_1_2(prompts, videos):
     return np.mean([seen[0].triple in said and {thing.triple for thing in seen} == said for said, seen in pairs])
 
 
+def things_1_2(prompts, videos):
+    return np.mean([read_caption(text) == judge(frames) for text, frames in zip(prompts, videos, strict=True)])
+
+
 def wrong_share_1_2(prompts, videos):
     return 1 - right_1_2(prompts, videos)
 
@@ -112,6 +120,7 @@ def inverse_1_3(generate):
 RIGHT = {"1.1": right_1_1, "1.2": right_1_2, "1.3": right_1_3}
 WRONG = {
     "1.1": [
+        (example_1_1, "the one of the text"),
         (shown_1_1, 'training shows "a red circle moving right"'),
         (diagonal_1_1, 'no training clip moves "up-right"'),
         (unknown_1_1, "names no colour"),
@@ -126,6 +135,7 @@ WRONG = {
         (largest_1_2, "there is a second thing in the video"),
         (ordered_1_2, "compare sets"),
         (nothing_1_2, "an empty list"),
+        (things_1_2, "each thing has a .triple"),
         (wrong_share_1_2, "the share of wrong ones"),
     ],
     "1.3": [

@@ -29,6 +29,10 @@ def flat_7_1(x_t, velocity, t):
     return x_t - t * velocity, x_t + (1 - t) * velocity
 
 
+def against_7_1(x_t, velocity, t):
+    return right_7_1(x_t, -velocity, t)
+
+
 def halved_7_1(x_t, velocity, t):
     x, noise = right_7_1(x_t, velocity, t)
     return x / 2, noise
@@ -55,6 +59,15 @@ def negative_7_2(name, log_snr, values, channels):
     return right_7_2(name, log_snr, values, channels)
 
 
+def of_y_7_2(name, log_snr, values, channels):
+    alpha, sigma, *slopes = PATHS["linear"].coefficients(PATHS["linear"].time_at(torch.tensor([log_snr])))
+    return float(ROWS[name](alpha, sigma, *slopes)[1] ** 2) * max(0.0, 1 - channels / values)
+
+
+def all_lost_7_2(name, log_snr, values, channels):
+    return right_7_2(name, log_snr, 1, 0)
+
+
 def right_7_3():
     return 2, 4, 4
 
@@ -76,7 +89,8 @@ WRONG = {
     "7.1": [
         (swapped_7_1, "the other way round"),
         (reversed_7_1, "t runs the wrong way"),
-        (flat_7_1, "wrong"),
+        (flat_7_1, "can be multiplied"),
+        (against_7_1, "the sign is wrong"),
         (halved_7_1, "right shapes, wrong values"),
         (lambda x_t, velocity, t: x_t, "two things"),
     ],
@@ -84,6 +98,8 @@ WRONG = {
         (kept_7_2, "the share that comes out"),
         (rooted_7_2, "squared"),
         (negative_7_2, "never below 0"),
+        (of_y_7_2, "the error of y"),
+        (all_lost_7_2, "the floor is"),
     ],
     "7.3": [(large_7_3, "67% of noise is lost"), (small_7_3, "256 are enough"), (odd_7_3, "does not divide")],
 }
