@@ -16,7 +16,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def check_1(step) -> None:
-    """This line, over and over, is Euler's sampler; all others differ in how they choose the direction.
+    """Over and over, this is Euler's sampler. On the linear path it is to mix both anew at t_next, as DDIM does.
     A step is a length times a direction. The direction is noise - clean, towards noise, and t_next - t is negative.
     """
     random = torch.Generator().manual_seed(0)
@@ -31,6 +31,8 @@ def check_1(step) -> None:
                 raise Wrong("it walks the wrong way: on the way to data t falls, so that t_next - t is negative")
             if close(found, x_t + noise - clean) or close(found, x_t + clean - noise):
                 raise Wrong("it is as long for every t_next: the direction is right or reversed, the length is missing")
+            if close(found, x_t + (t - t_next) * (clean - x_t)):
+                raise Wrong("clean - x_t is shorter than clean - noise, the direction to walk in: it is t times that")
             if close(found, clean):
                 raise Wrong("that is a step to t = 0, whatever t_next is")
             if found.shape != expected.shape:
@@ -52,12 +54,28 @@ def check_2(heun) -> None:
         rest = (x - alpha * 0.6) / (alpha**2 * 0.16 + sigma**2)
         return 0.6 + alpha * 0.16 * rest, sigma * rest
 
-    def without_ahead(x, times):
+    def slope(x, t):
+        return samplers.velocity(denoise, x, t, LINEAR)
+
+    def walked(step, x, times):
         for t, t_next in samplers.pairs(times):
-            slopes = [samplers.velocity(denoise, x, time, LINEAR) for time in (t, t_next)]
-            x = x + (t_next - t) * sum(slopes) / 2
+            x = step(x, x + (t_next - t) * slope(x, t), t, t_next)
         return x
 
+    mistakes = {
+        "the second slope is that at x; it must be asked where the first one leads, at t_next": (
+            lambda x, ahead, t, t_next: x + (t_next - t) * (slope(x, t) + slope(x, t_next)) / 2
+        ),
+        "the second slope is asked at t; where the first one leads, the time is t_next": (
+            lambda x, ahead, t, t_next: x + (t_next - t) * (slope(x, t) + slope(ahead, t)) / 2
+        ),
+        "it walks twice: the mean of both slopes starts at x, not where the first one leads": (
+            lambda x, ahead, t, t_next: ahead + (t_next - t) * (slope(x, t) + slope(ahead, t_next)) / 2
+        ),
+        "it walks along the sum of both slopes, not along their mean": (
+            lambda x, ahead, t, t_next: x + (t_next - t) * (slope(x, t) + slope(ahead, t_next))
+        ),
+    }
     for times in (torch.linspace(1, 0.2, 5), torch.tensor([1.0, 0.8, 0.3, 0.1]), uniform_grid(6, LINEAR)):
         x, asked = torch.randn(50, 2, generator=torch.Generator().manual_seed(1)), []
         found = begun(heun(denoise, x, times))
@@ -66,10 +84,9 @@ def check_2(heun) -> None:
             continue
         if close(found, samplers.euler(denoise, x, times, LINEAR)):
             raise Wrong("that is Euler's sampler: the slope at the end of the step is not used")
-        if times[-1] > 0 and close(found, without_ahead(x, times)):
-            raise Wrong("the second slope is that at x; it must be asked where the first one leads, at t_next")
-        if float((found - expected).abs().mean()) > 1:
-            raise Wrong("it lands far away: is it the mean of two slopes, or their sum?")
+        for mistake, step in mistakes.items():
+            if times[-1] > 0 and close(found, walked(step, x, times)):
+                raise Wrong(mistake)
         raise Wrong(f"right shape, wrong values: off by up to {(found - expected).abs().max():.2g}")
 
 
@@ -78,7 +95,10 @@ def check_3(choose) -> None:
     t = 1 is noise. Late in the walk guidance no longer changes the heap, and still draws points together. The earlier
     it ends, the stronger it may be.
     """
-    scale, (low, high) = begun(choose())
+    answer = begun(choose())
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple) and len(answer[1]) == 2):
+        raise Wrong("it must return a scale and an interval, such as 2, (0.0, 1.0)")
+    scale, (low, high) = answer
     right, spread = measured(float(scale), (float(low), float(high)))
     if low > high:
         raise Wrong(f"the interval is (low, high): no time is between {low} and {high}")

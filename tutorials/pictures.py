@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
 from lite_sora.data.preview import mosaic, sheet
 
@@ -34,6 +35,23 @@ def film(videos: list[np.ndarray], labels: list[str], name: str, milliseconds: i
     every = -(-len(videos[0]) // 9)
     _put([sheet([video[::every] for video in videos], labels)], f"{name}-strip")
     _put([Image.fromarray(frame) for frame in mosaic(videos, labels, columns)], name, milliseconds)
+
+
+def walks(ways: dict[str, Tensor], kinds: dict[str, Tensor], name: str) -> None:
+    """Ways of points in a plane, (times, points, 2) each, one below the other: five clouds, and the lines of twelve
+    points. A point has the colour of its kind. Time is added to a point's first number, so that it runs to the right.
+    """
+    figure, axes = plt.subplots(len(ways), 1, figsize=(8, 3 * len(ways)), sharex=True, sharey=True, layout="tight")
+    for axis, (label, way) in zip(axes, ways.items(), strict=True):
+        aside = np.linspace(0, 28, len(way))
+        marks = np.linspace(0, len(way) - 1, 5).round().astype(int)
+        colours = np.array(["tab:blue", "tab:orange", "tab:green"])[kinds[label]]
+        for index in marks:
+            axis.scatter(way[index, :, 0] + aside[index], way[index, :, 1], 3, colours, alpha=0.5, linewidths=0)
+        for point in range(12):
+            axis.plot(way[:, point, 0] + aside, way[:, point, 1], color=colours[point], linewidth=0.8)
+        axis.set(ylabel=label, yticks=[], xticks=aside[marks], xticklabels=["noise", 0.75, 0.5, 0.25, "data"])
+    show(figure, name)
 
 
 def _put(frames: list[Image.Image], name: str, milliseconds: int = 0) -> None:

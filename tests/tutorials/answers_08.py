@@ -22,6 +22,10 @@ def leaping_8_1(x_t, clean, noise, t, t_next):
     return clean
 
 
+def towards_8_1(x_t, clean, noise, t, t_next):
+    return x_t + (t - t_next) * (clean - x_t)
+
+
 def scaled_8_1(x_t, clean, noise, t, t_next):
     return right_8_1(x_t, clean, noise, t, t_next) * t
 
@@ -43,6 +47,21 @@ def euler_8_2(denoise, x, times):
 def unmoved_8_2(denoise, x, times):
     for t, t_next in zip(times[:-1], times[1:], strict=True):
         x = x + (t_next - t) * (velocity(denoise, x, t, path) + velocity(denoise, x, t_next, path)) / 2
+    return x
+
+
+def untimed_8_2(denoise, x, times):
+    for t, t_next in zip(times[:-1], times[1:], strict=True):
+        slope = velocity(denoise, x, t, path)
+        x = x + (t_next - t) * (slope + velocity(denoise, x + (t_next - t) * slope, t, path)) / 2
+    return x
+
+
+def twice_8_2(denoise, x, times):
+    for t, t_next in zip(times[:-1], times[1:], strict=True):
+        slope = velocity(denoise, x, t, path)
+        x = x + (t_next - t) * slope
+        x = x + (t_next - t) * (slope + velocity(denoise, x, t_next, path)) / 2
     return x
 
 
@@ -82,15 +101,23 @@ WRONG = {
         (upwards_8_1, "the wrong way"),
         (endless_8_1, "the length is missing"),
         (leaping_8_1, "a step to t = 0"),
+        (towards_8_1, "shorter than clean - noise"),
         (scaled_8_1, "right shape, wrong values"),
         (lambda x_t, clean, noise, t, t_next: x_t[:, :1].sum(), "shape"),
     ],
     "8.2": [
         (euler_8_2, "that is Euler's sampler"),
         (unmoved_8_2, "where the first one leads"),
-        (summed_8_2, "their sum"),
+        (untimed_8_2, "the time is t_next"),
+        (twice_8_2, "it walks twice"),
+        (summed_8_2, "the sum of both slopes"),
         (to_the_end_8_2, "asks at t = 0"),
         (lambda denoise, x, times: x + 0.1, "wrong values"),
     ],
-    "8.3": [(strong_8_3, "end guidance earlier"), (free_8_3, "guide more"), (late_8_3, "t = 1 is noise")],
+    "8.3": [
+        (strong_8_3, "end guidance earlier"),
+        (free_8_3, "guide more"),
+        (late_8_3, "t = 1 is noise"),
+        (lambda: 3, "a scale and an interval"),
+    ],
 }
