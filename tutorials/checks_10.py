@@ -42,9 +42,10 @@ def check_1(nearest) -> None:
 
 def check_2(codebook) -> None:
     """Restarts are what keeps a codebook alive: a code that nobody chooses gets no gradient and no average.
-    Make an `EMACodebook(codes, width)`, call `start_from` once, then `update` a few hundred times, each time with some
-    random latents and the codes nearest to them; its `vectors` are the answer. Or alternate: each latent to its nearest
-    code, each code to the mean of its latents, and a code without any to a random latent.
+    Make an `EMACodebook(codes, width)` and a `torch.Generator()`. Call `start_from(z, generator)` once, then `update` a
+    few hundred times, each time with some random latents and the codes nearest to them; its `vectors` are the answer.
+    Or alternate: each latent to its nearest code, each code to the mean of its latents, and a code without any to a
+    random latent.
     """
     for seed, codes in ((0, 32), (1, 24)):
         random = torch.Generator().manual_seed(seed)
@@ -69,7 +70,10 @@ def check_2(codebook) -> None:
             raise Wrong(
                 f"{used} of {codes} codes are used, the others lie where no latent is: start at latents, not noise"
             )
-        raise Wrong(f"the error is {share:.2f} times that of random latents as codes; 0.67 is asked: did it learn?")
+        asked = f"the error is {share:.2f} times that of random latents as codes, and 0.67 is asked"
+        if (found[:, None] == z).all(-1).any(1).all():
+            raise Wrong(f"{asked}: each vector is one of the latents, and none has learned to be a mean of many")
+        raise Wrong(f"{asked}: has it learned for long enough?")
 
 
 def error(z: torch.Tensor, vectors: torch.Tensor) -> float:
@@ -100,6 +104,7 @@ def check_3(bits) -> None:
             "these are nats: a bit is log 2 of them": nats,
             "that is the mean over the places: a clip costs the sum": expected / places,
             "the sign is missing: a likely code costs few bits, none costs fewer than 0": -expected,
+            "divide by log 2: a nat is more than one bit": nats * math.log(2),
             "logits are no logarithms of probabilities yet: log_softmax first": -_of(logits, there) / math.log(2),
             "that is the price of the likeliest code at each place, not of the code that is there": -logits.log_softmax(
                 -1
@@ -144,6 +149,9 @@ def check_4(nucleus) -> None:
                 raise Wrong(f"at p = {p} a row has no code left: the code that crosses p stays")
             if torch.allclose(found.double().sort(descending=True).values, expected.sort(descending=True).values):
                 raise Wrong("these are the right logits at wrong places: undo the sorting")
+            for words, mistaken in _mistaken(logits, p).items():
+                if torch.equal(kept, mistaken):
+                    raise Wrong(words)
             fewer = right.sum(1) - kept.sum(1)
             if fewer.max() == 1 and fewer.min() == 0:
                 raise Wrong("the code that crosses p is left out, so that less than p stays; it belongs to them")
@@ -151,3 +159,22 @@ def check_4(nucleus) -> None:
                 raise Wrong("the right codes stay, but their logits have changed")
             other = (kept != right).any(1).float().mean()
             raise Wrong(f"right shape, wrong values: at p = {p}, other codes should stay in {other:.0%} of the rows")
+
+
+def _mistaken(logits: torch.Tensor, p: float) -> dict[str, torch.Tensor]:
+    """What is wrong → the codes that stay then, (B, K)."""
+
+    def less_before(logits: torch.Tensor) -> torch.Tensor:
+        shares = logits.softmax(-1)
+        return shares.cumsum(-1) - shares < p
+
+    (downwards, order), (upwards, rising) = logits.sort(descending=True), logits.sort()
+    back = rising.argsort()
+    return {
+        "the likeliest codes come first only once they are sorted": less_before(logits),
+        "the sorting is upwards, so that the least likely codes stay; `descending=True`": less_before(upwards).gather(
+            -1, back
+        ),
+        "`gather` with the order sorts once more; `scatter` undoes it": less_before(downwards).gather(-1, order),
+        "p is no limit for a single code: it is what those that stay have together": logits.softmax(-1) >= p,
+    }

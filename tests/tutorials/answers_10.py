@@ -53,6 +53,14 @@ def some_latents_10_2(z, codes):
     return z[:codes]
 
 
+def too_few_updates_10_2(z, codes):
+    chance = torch.Generator().manual_seed(0)
+    book = EMACodebook(codes, z.shape[1])
+    book.start_from(z, chance)
+    book.update(z, torch.cdist(z, book.vectors).argmin(1), chance)
+    return book.vectors
+
+
 def means_of_none_10_2(z, codes):
     vectors = torch.randn(codes, z.shape[1], generator=torch.Generator().manual_seed(0)) * 10
     chosen = torch.cdist(z, vectors).argmin(1)
@@ -66,6 +74,10 @@ def right_10_3(logits, codes):
 
 def nats_10_3(logits, codes):
     return right_10_3(logits, codes) * math.log(2)
+
+
+def multiplied_10_3(logits, codes):
+    return right_10_3(logits, codes) * math.log(2) ** 2
 
 
 def mean_10_3(logits, codes):
@@ -109,6 +121,29 @@ def sorted_10_4(logits, p):
     return right_10_4(logits, p).sort(descending=True).values
 
 
+def _less_before(logits, p):
+    shares = logits.softmax(-1)
+    return shares.cumsum(-1) - shares < p
+
+
+def unsorted_10_4(logits, p):
+    return logits.masked_fill(~_less_before(logits, p), -torch.inf)
+
+
+def upwards_10_4(logits, p):
+    ordered, order = logits.sort()
+    return torch.empty_like(logits).scatter(-1, order, ordered.masked_fill(~_less_before(ordered, p), -torch.inf))
+
+
+def gathered_10_4(logits, p):
+    ordered, order = logits.sort(descending=True)
+    return logits.masked_fill(~_less_before(ordered, p).gather(-1, order), -torch.inf)
+
+
+def each_10_4(logits, p):
+    return logits.masked_fill(logits.softmax(-1) < p, -torch.inf)
+
+
 def zeros_10_4(logits, p):
     kept = right_10_4(logits, p)
     return torch.where(kept.isfinite(), kept, 0)
@@ -130,11 +165,13 @@ WRONG = {
     "10.2": [
         (noise_10_2, "start at latents, not noise"),
         (collapsed_10_2, "collapsed"),
-        (some_latents_10_2, "did it learn?"),
+        (some_latents_10_2, "each vector is one of the latents"),
+        (too_few_updates_10_2, "for long enough?"),
         (means_of_none_10_2, "of no latents"),
     ],
     "10.3": [
         (nats_10_3, "these are nats"),
+        (multiplied_10_3, "divide by log 2"),
         (mean_10_3, "a clip costs the sum"),
         (negative_10_3, "the sign is missing"),
         (raw_10_3, "log_softmax first"),
@@ -145,6 +182,10 @@ WRONG = {
         (crossing_lost_10_4, "it belongs to them"),
         (none_left_10_4, "the code that crosses p stays"),
         (sorted_10_4, "undo the sorting"),
+        (unsorted_10_4, "only once they are sorted"),
+        (upwards_10_4, "the sorting is upwards"),
+        (gathered_10_4, "`scatter` undoes it"),
+        (each_10_4, "no limit for a single code"),
         (zeros_10_4, "minus infinity"),
         (shares_10_4, "their logits have changed"),
         (lambda logits, p: logits, "nothing is left out"),
