@@ -50,6 +50,16 @@ class Processes:
     rank: int
     world: int
     device: torch.device
+    shared: int = 1  # how many of them, one after another, share each clip
+
+    @property
+    def part(self) -> int:
+        """Which part of a batch this process has, of `parts`."""
+        return self.rank // self.shared
+
+    @property
+    def parts(self) -> int:
+        return self.world // self.shared
 
     @property
     def first(self) -> bool:
@@ -65,12 +75,12 @@ class Processes:
         return range(first, first + int(os.environ["LOCAL_WORLD_SIZE"]))
 
     def gather(self, values: Tensor) -> Tensor:
-        """All processes' values (N,) one after another, (world * N,), in each of them."""
+        """All parts' values (N,) one after another, (parts * N,), in each process."""
         if self.world == 1:
             return values
         rows = [torch.empty_like(values) for _ in range(self.world)]
         dist.all_gather(rows, values.contiguous())
-        return torch.cat(rows)
+        return torch.cat(rows[:: self.shared])
 
     def gather_texts(self, texts: list[str]) -> list[str]:
         """All processes' texts, in each of them."""
@@ -91,17 +101,20 @@ class Processes:
             dist.monitored_barrier(timeout=PATIENCE)
 
 
-def join(device: str | None) -> Processes:
-    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end."""
+def join(device: str | None, shared: int = 1) -> Processes:
+    """Joins the processes that torchrun started (gloo on CPU, nccl on GPU), or stands alone. `leave` at the end.
+    Raises DeviceError where they are not a multiple of `shared`, those that share each clip."""
     device = check_device(device)
     _, world = rank_and_world()
+    if world % shared:
+        raise DeviceError(f"--sequence-parallel {shared}: torchrun has started {world} processes, no multiple of it")
     if world == 1:
         return Processes(0, 1, torch.device(device))
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     if not dist.is_initialized():  # a second run in the same processes
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-    return Processes(dist.get_rank(), world, torch.device(device))
+    return Processes(dist.get_rank(), world, torch.device(device), shared)
 
 
 def leave() -> None:

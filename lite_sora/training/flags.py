@@ -69,6 +69,7 @@ class RunSettings:
     precision: str = flag("auto", "of matmuls; auto uses bf16 where it pays", choices=["auto", "bf16", "fp32"])
     compile: bool = flag(False, "compile the model first: pays for large models and long runs")
     checkpointing: bool = flag(False, "compute each block's activations again for its gradient: less memory, more time")
+    sequence_parallel: int = flag(1, "under torchrun: how many processes share the tokens of each clip")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory of this machine for decoded clips, in GiB")
 
@@ -80,10 +81,20 @@ class RunSettings:
 
     LEAST: ClassVar[dict[str, int]] = {  # the smallest value of some flags
         **{"steps": 1, "batch_size": 1, "accumulate": 1, "frames": 1, "height": 1, "width": 1},
-        **{"checkpoint_every": 1, "sample_every": 0, "toy_clips": 32, "workers": 0},
+        **{"checkpoint_every": 1, "sample_every": 0, "toy_clips": 32, "workers": 0, "sequence_parallel": 1},
     }
     FREE: ClassVar[set[str]] = {  # what may change where a run is resumed
-        *{"resume", "steps", "device", "workers", "cache_gib", "cache_folder", "checkpoint_every", "sample_every"},
+        *{
+            "resume",
+            "steps",
+            "device",
+            "sequence_parallel",
+            "workers",
+            "cache_gib",
+            "cache_folder",
+            "checkpoint_every",
+            "sample_every",
+        },
         *{"stop_after", "tensorboard"},
     }
     UNTOLD: ClassVar[set[str]] = {  # what else the name of a run does not say

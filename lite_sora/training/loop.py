@@ -50,7 +50,7 @@ class Stage:
     def order(self, step: int) -> TrainingOrder:
         """Which clips come when, from this step on."""
         settings, processes = self.settings, self.processes
-        order = settings.batch_size, settings.seed, step, settings.steps, processes.rank, processes.world
+        order = settings.batch_size, settings.seed, step, settings.steps, processes.part, processes.parts
         return TrainingOrder(len(self.dataset), *order)
 
     def step_size(self) -> str:
@@ -93,9 +93,9 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     """Trains a stage, or resumes its training, and returns the run's folder. `observe(step, average)` is called in the
     first process whenever samples are due, with the averaged weights."""
     settings.check()
-    processes = join(settings.device)
-    if settings.batch_size % processes.world:
-        raise TrainingError(f"--batch-size {settings.batch_size} does not divide by {processes.world}, the processes")
+    processes = join(settings.device, settings.sequence_parallel)
+    if settings.batch_size % processes.parts:
+        raise TrainingError(f"--batch-size {settings.batch_size} does not divide by {processes.parts}, the processes")
     if settings.out and not settings.resume:
         refuse_taken(Path(settings.out))
     stage, clips = kind(settings, processes), Clips(settings, processes)
@@ -115,6 +115,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
     optimizers = stage.optimizers()
     networks = {"model": model, "average": average} | stage.companions
+    parallel = Parallel(model, processes, settings.precision, settings.compile, settings.checkpointing)
     step, bad_steps = 0, BadSteps()
     if settings.resume:
         folder = Path(settings.resume)
@@ -123,7 +124,6 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
             raise TrainingError(f"{folder} is at step {step} already; pass a larger --steps to continue")
     else:
         folder = claim_folder(settings.out, stage.default_folder() + settings.told, processes)
-    parallel = Parallel(model, processes, settings.precision, settings.compile, settings.checkpointing)
     metrics = Metrics(folder, step, settings.tensorboard) if processes.first else None
 
     if processes.first:

@@ -28,7 +28,7 @@ class PackedStage(ShapesStage):
         parts = zip(self.clip_tokens, self.dataset.parts, strict=True)
         tokens = [count for count, part in parts for _ in range(len(part))]
         settings, processes = self.settings, self.processes
-        return PackedOrder(tokens, self.budget(), settings.seed, step, settings.steps, processes.rank, processes.world)
+        return PackedOrder(tokens, self.budget(), settings.seed, step, settings.steps, processes.part, processes.parts)
 
     def share(self, tokens: int) -> str:
         return f" of {tokens} patches"

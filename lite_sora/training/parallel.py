@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lite_sora.compute import matmul_flops
 from lite_sora.processes import Processes
+from lite_sora.training.sequence_parallel import share_sequence
 
 
 class Parallel:
@@ -23,6 +24,8 @@ class Parallel:
         self.device, self.precision = processes.device, precision
         if recompute:
             recompute_blocks(model)
+        if processes.shared > 1:
+            share_sequence(model, processes)
         if processes.world > 1:
             share_batch_statistics(model)
         if compiled:

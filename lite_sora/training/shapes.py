@@ -51,7 +51,7 @@ class ShapesStage(DenoiserStage):
     def order(self, step: int) -> MixedOrder:
         counts, sizes = [len(part) for part in self.dataset.parts], [self.batch_size(n) for n in self.clip_tokens]
         settings, processes = self.settings, self.processes
-        return MixedOrder(counts, sizes, settings.seed, step, settings.steps, processes.rank, processes.world)
+        return MixedOrder(counts, sizes, settings.seed, step, settings.steps, processes.part, processes.parts)
 
     def shapes(self, videos: VideoDataset) -> dict[int, tuple[int, float, float]]:
         """Frames, height and width of each clip that can be read, by its index."""
@@ -100,7 +100,7 @@ class ShapesStage(DenoiserStage):
 
     def batch_size(self, tokens: int) -> int:
         """Clips of a step over all processes, of so many patches each: about as many patches as the budget."""
-        world = self.processes.world
+        world = self.processes.parts
         return max(1, round(self.budget() / tokens / world)) * world
 
     @staticmethod
