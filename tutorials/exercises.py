@@ -10,6 +10,7 @@ A lesson's checks are in `checks_07.py`: functions that are given the reader's a
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -87,6 +88,9 @@ def claim(holds: bool, what: str, **measured: float) -> None:
     assert holds, what
 
 
-def show_source(thing: object) -> None:
-    """Prints the package's own lines."""
-    print(inspect.getsource(thing))
+def show_source(thing: object, first: str = "", last: str = "") -> None:
+    """Prints the package's own lines; of a long function those from one that holds `first` to one that holds `last`."""
+    lines = inspect.getsource(thing).splitlines(keepends=True)
+    start = next(index for index, line in enumerate(lines) if first in line)
+    end = next(index for index, line in enumerate(lines[start:], start + 1) if last in line) if last else len(lines)
+    print(textwrap.dedent("".join(lines[start:end])))

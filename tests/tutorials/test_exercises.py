@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tutorials"))
-from exercises import claim, hint, lesson_of, solution, verdict
+from exercises import check_of, claim, hint, lesson_of, show_source, solution, verdict
 
 LESSONS = sorted((ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 NUMBERS = [
@@ -57,6 +57,15 @@ def test_hints_and_solutions_are_printed(number, capsys):
     assert len(capsys.readouterr().out) > 40
     solution(number)
     assert capsys.readouterr().out.startswith("def right_")
+
+
+def test_a_part_of_a_long_function_is_shown(capsys):
+    show_source(check_of)
+    whole = capsys.readouterr().out
+    show_source(check_of, "return", "partition")
+    assert whole.startswith("def check_of") and capsys.readouterr().out.strip() == whole.splitlines()[1].strip()
+    with pytest.raises(StopIteration):
+        show_source(check_of, "no such line")
 
 
 def test_a_claim_that_does_not_hold_ends_the_lesson(capsys):
