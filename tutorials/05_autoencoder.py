@@ -3,24 +3,24 @@
 #
 # **What does a video lose when it becomes ten times fewer numbers?**
 #
-# A minute of video of 1280 × 720 pixels, 24 frames a second, is four billion numbers. Large models do not learn to make
-# all of them. They learn to make a far smaller tensor, the *latents*. An *autoencoder* turns a video into latents and
-# back: a pair of networks, the encoder and the decoder, that is trained first and then left as it is (High-Resolution
-# Image Synthesis with Latent Diffusion Models, [2112.10752](https://arxiv.org/abs/2112.10752)).
+# A minute of video of 1280 × 720 pixels, 24 frames a second, is four billion numbers. Large models learn to make a far
+# smaller tensor instead, the *latents*. An *autoencoder* turns a video into latents and back: a pair of networks, the
+# encoder and the decoder, that is trained first and then left as it is (latent diffusion,
+# [2112.10752](https://arxiv.org/abs/2112.10752)).
 #
 # This lesson trains one, and looks for what is lost: in each picture, in the order of time, and where the pieces of a
-# long video meet. It opens `kl.py`, `layers.py`, `streaming.py`, `losses.py` and `shapes.py` in
-# `lite_sora/autoencoders/`. At the end you will have sent a video of a size and length that the networks never saw
-# through them, piece by piece.
+# long video meet. It opens `kl.py`, `layers.py`, `losses.py` and `streaming.py` in `lite_sora/autoencoders/`. At the
+# end you will have sent a video of a size and length that the networks never saw through them, piece by piece.
 #
-# Training comes first. It needs no captions, and sees nothing but clips of 9 frames of 32 × 32 pixels.
+# Training comes first. It needs no captions, and sees nothing but clips of 9 frames of 32 × 32 pixels. It prints two
+# measures of likeness; PSNR is explained below.
 
 # %%
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from exercises import claim, exercise, show_source
+from exercises import claim, exercise, hint, show_source, solution  # noqa: F401  hint and solution are for you
 from folders import own_folder
 from pictures import film, show
 
@@ -43,7 +43,8 @@ model = open_folder(folder).eval().requires_grad_(False)
 # %% [markdown]
 # ## Look first
 #
-# Here is a clip of a combination that training never showed, its latents, and the video that is made of them.
+# Here is a clip whose combination of shape, colour and motion training never showed, its latents, and the video that is
+# made of them.
 
 
 # %%
@@ -69,8 +70,8 @@ print(f"clip {tuple(x[0].shape)}, latents {tuple(z[0].shape)}: {x[0].numel() / z
 #
 # ## Exercise 5.1
 #
-# How many latent frames do `frames` frames become? Numbers that are not 1 + k t are refused: raise ValueError.
-# (`hint("5.1")` and `solution("5.1")` are there if you want them.)
+# How many latent frames do `frames` frames become? Numbers that are not 1 + k t, with k from 0 on, are refused: raise
+# ValueError. (`hint("5.1")` and `solution("5.1")` help.)
 
 
 # %%
@@ -99,6 +100,7 @@ show_source(KLAutoencoder.forward)
 # Why the second term? Compare blurred clips with clips of the same squared error that are merely a little brighter.
 
 # %%
+show_source(gradient)
 blurred = F.avg_pool3d(x, (1, 3, 3), 1, (0, 1, 1), count_include_pad=False)
 brighter = x + l2(x, blurred).sqrt().view(-1, 1, 1, 1, 1)
 edges = {"blurred": float(gradient(x, blurred).mean()), "brighter": float(gradient(x, brighter).mean())}
@@ -111,8 +113,8 @@ claim(edges["blurred"] > 0.01 > edges["brighter"], "gradient tells lost edges fr
 # numbers of latents. A linear map can do that too. The best one keeps the 8 directions in which the blocks of training
 # clips differ most (*principal components*).
 #
-# How many numbers must the linear map keep of each 96, until its video is as good as the network's, which has 8? Write
-# down your guess.
+# How many numbers must the linear map keep of each 96, until its squared error is as small as the network's, which has
+# 8? Write down your guess.
 
 # %%
 guess = 8  # your guess, from 1 to 96
@@ -120,8 +122,8 @@ guess = 8  # your guess, from 1 to 96
 # %% [markdown]
 # ## Measure
 #
-# How good a video is, is told in decibels: the *PSNR* is ten times the logarithm of the largest possible squared error,
-# divided by the one that there is. 10 decibels more means a tenth of the squared error.
+# How good a video is, is told in decibels. The *PSNR* is ten times the logarithm (base 10) of a ratio: the largest
+# possible squared error over the one that there is. 10 decibels more means a tenth of the squared error.
 
 # %%
 known, new = (patchify(clips[:, :, 1:], (2, 4, 4)) for clips in (read(held_out=False, most=480), x))  # (B, N, 96)
@@ -147,8 +149,8 @@ labels = ["the clip", f"linear, 8 numbers a block: {linear_8:.1f} dB", f"network
 show(sheet([to_frames(video[0]) for video in (later, linear(8), rebuilt[:, :, 1:])], labels), "05-linear")
 
 # %% [markdown]
-# The picture says what is lost: sharp edges. What is kept? The *judge* of lesson 02 reads the shape, the colour and the
-# motion from the frames alone.
+# The network need not be linear, and it sees the blocks around as well. The picture says what is lost: sharp edges.
+# What is kept? The *judge* of lesson 02 reads the shape, the colour and the motion from the frames alone.
 
 # %%
 seen = [[judge(frames)[0].triple for frames in to_frames(videos)] for videos in (x, rebuilt)]
@@ -156,8 +158,8 @@ kept = sum(one == other for one, other in zip(*seen, strict=True)) / len(x)
 claim(kept > 0.9, "edges are lost, facts are not", share_of_clips_with_all_facts=kept)
 
 # %% [markdown]
-# A diffusion model will not hit latents exactly. What does an error cost? The spread of latents is 1, since `encode`
-# scales them. Add noise of half that spread; and, for comparison, noise of half the spread of pixels to pixels.
+# A diffusion model will not hit latents exactly. What does an error cost? The standard deviation of latents is 1, since
+# `encode` scales them. Add noise of half that to latents; and, for comparison, noise of half theirs to pixels.
 
 # %%
 torch.manual_seed(0)
@@ -166,7 +168,7 @@ cost = {
     "latents": whole - quality(model.decode(z + 0.5 * torch.randn_like(z)), x),
     "pixels": whole - quality(rebuilt + 0.5 * x.std() * torch.randn_like(x), x),
 }
-claim(cost["pixels"] > cost["latents"] + 3, "an error in latents is forgiven sooner (dB lost)", **cost)
+claim(cost["pixels"] > cost["latents"] + 3, "an error in latents costs less (dB lost)", **cost)
 
 # %% [markdown]
 # ## The order of time
@@ -177,8 +179,8 @@ claim(cost["pixels"] > cost["latents"] + 3, "an error in latents is forgiven soo
 #
 # ## Exercise 5.2
 #
-# Pad `h` (B, C, T, H, W), so that a plain convolution over `kernel` frames gives T frames and never looks ahead, and so
-# that a still video stays still.
+# Pad `h` (B, C, T, H, W) in time, so that a plain convolution over `kernel` frames gives T frames and never looks
+# ahead, and so that a still video stays still.
 
 
 # %%
@@ -187,7 +189,7 @@ def causal_pad(h, kernel): ...
 
 
 # %% [markdown]
-# Here is the package's. Ignore the `memory` for the moment.
+# Here is the package's. Ignore `memory` for now.
 
 # %%
 show_source(CausalConv3d.forward)
@@ -204,14 +206,14 @@ image = float((model.encode(x[:, :, :1]) - z[:, :, :1]).abs().max())
 claim(image < 1e-5, "an image is a video of one frame", largest_difference=image)
 
 # %% [markdown]
-# So a video can go on: what was encoded stays as it is. One layer is enough to spoil that. Attention over all frames
-# does, and so does a usual normalisation, which takes its statistics over all frames. That is why `layers.py`
-# normalises each position on its own.
+# So a video can go on: what was encoded stays as it is. One layer is enough to spoil that: attention over all frames,
+# or a usual normalisation, which takes its statistics over them. That is why `layers.py` normalises each position on
+# its own.
 #
 # ## Exercise 5.3
 #
-# Write the test that finds such a layer. `network` takes (1, 3, T, 8, 8) and gives as many frames. Return how many
-# frames its outputs look back, and how many ahead, at most.
+# Write the test that finds such a layer. `network` takes (1, 3, frames, 8, 8), and gives the same shape. Return two
+# numbers: how many frames its outputs look back, and how many ahead, at most.
 
 
 # %%
@@ -223,8 +225,8 @@ def reach(network, frames): ...
 # ## A piece at a time
 #
 # Nothing that is still to come is needed, so a long video need not be there whole. Each layer needs its last frames
-# again, two at most, and leaves them in a `Memory`, a dictionary that is empty at first. With a memory, a layer does
-# not pad: it continues.
+# again, two at most, and leaves them in a `Memory`, a dictionary that is empty at first. A layer that finds frames
+# there does not pad: it continues.
 #
 # ## Exercise 5.4
 #
@@ -238,8 +240,15 @@ def stream(network, video, size): ...
 
 
 # %% [markdown]
-# `encode` and `decode` do so. Take a video of 129 frames, in which four shapes move to and fro. Do its pieces give what
-# the whole gives? How large does the memory get? And what if each piece begins without one?
+# `encode` and `decode` do so.
+
+# %%
+show_source(chunks)
+show_source(KLAutoencoder.encode_stream)
+
+# %% [markdown]
+# Take a video of 129 frames, in which four shapes move to and fro. Do its pieces give what the whole gives? How large
+# does the memory get? And what if each piece begins without one?
 
 # %%
 four = [0, 2, 7, 9]  # of different shapes and colours
@@ -264,7 +273,7 @@ claim(lost > 0, "without a memory each piece is taken for a new video, and frame
 #
 # Large frames are cut as well, into *tiles*. But a convolution over space looks to all sides, so no tile can come after
 # all that it needs. Each is therefore encoded as if there were nothing around it. Tiles overlap, and one fades into the
-# next. How well does that work? The frames get a black border here, so that the tiles' edges run through the shapes.
+# next. The frames get a black border here, so that the tiles' edges run through the shapes.
 
 # %%
 large = F.pad(wall, (16, 16, 16, 16), value=-1)  # (1, 3, 9, 96, 96), or 24 × 24 latents
@@ -292,10 +301,10 @@ for tile in (24, 8):  # the whole, and tiles
     results[tile] = model.decode(model.encode(video))
 errors = {"clips": float(l2(x[four], rebuilt[four]).mean()), "film": float(l2(video, results[8]).mean())}
 claim(errors["film"] < 1.3 * errors["clips"], "larger and longer is hardly harder (squared error)", **errors)
-white = quality(model.decode(model.encode(-x)), -x)  # negatives of the clips
+white = quality(model.decode(model.encode(-x)), -x)  # in negatives of the clips
 claim(white < whole - 8, "but it knows its own world alone: on white it fails (dB)", black=whole, white=white)
-lost, seams = 4 * (video - results[8]).abs() - 1, 4 * (results[24] - results[8]).abs() - 1
-labels = ["a film it never saw", "rebuilt from latents", "what was lost, x 4", "what tiles did, x 4"]
+lost, seams = 4 * (video - results[8]).abs() - 1, 8 * (results[24] - results[8]).abs() - 1
+labels = ["a film it never saw", "rebuilt from latents", "what was lost, x 4", "what tiles did, x 8"]
 film([to_frames(clip[0]) for clip in (video, results[8], lost, seams)], labels, "05-film")
 
 # %% [markdown]
@@ -304,7 +313,7 @@ film([to_frames(clip[0]) for clip in (video, results[8], lost, seams)], labels, 
 # ## What is still missing
 #
 # - What the autoencoder loses, no diffusion model in its latents brings back: it is the ceiling. Large ones make edges
-#   sharp by losses that are networks themselves (`--perceptual lpips`, `--gan-weight`).
+#   sharp by losses that are networks themselves (`--perceptual lpips` and `--gan-weight` of `train.py autoencoder`).
 # - It knows what it was shown and nothing else. Large ones are shown all kinds of videos.
 # - Latents pay where videos are large. In the toy world pixels are good enough, so the next lessons stay with them.
 #   `python train.py --autoencoder runs/lesson-05/kl` works in latents; [what was measured](measured.md) compares.

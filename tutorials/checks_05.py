@@ -12,8 +12,8 @@ from lite_sora.autoencoders.kl import KLAutoencoder, KLConfig
 
 def check_1(latent_frames) -> None:
     """So a model is asked for 9, 17 or 25 frames, never for 8, 16 or 24: now you know where such numbers come from.
-    The first frame is one latent frame. Of the `frames - 1` others each t become one; where they do not divide by t,
-    `raise ValueError`.
+    The first frame is one latent frame. Of the `frames - 1` others each t become one; where they do not divide by t, or
+    where there is no first frame, `raise ValueError`.
     """
     for t in (2, 4, 8, 1):
         for k in range(6):
@@ -23,15 +23,23 @@ def check_1(latent_frames) -> None:
             except ValueError:
                 raise Wrong(f"{frames} frames are 1 + {k} × {t}, and were refused") from None
             if found == 1 + k:
+                if isinstance(found, float):
+                    raise Wrong(f"frames are counted in whole numbers: {found} is a float. `//` divides without a rest")
                 continue
             if found == frames // t:
                 raise Wrong(f"of {frames} frames, t = {t}, it makes {found}: the first frame stands on its own")
             raise Wrong(f"{frames} frames, t = {t}: {found}, not {1 + k}")
-        for frames in (frames for frames in range(41) if frames < 1 or (frames - 1) % t):
+        for frames in (*(frames for frames in range(1, 41) if (frames - 1) % t), 0):
             try:
                 found = latent_frames(frames, t)
             except ValueError:
                 continue
+            except Exception as error:
+                raise Wrong(f"{frames} frames, t = {t}: refused with {type(error).__name__}, not ValueError") from None
+            if found is ValueError or isinstance(found, ValueError):
+                raise Wrong("ValueError is returned: `raise` it")
+            if not frames:
+                raise Wrong(f"0 frames were not refused, where t = {t}: k is at least 0, and 1 the fewest frames")
             raise Wrong(f"{frames} frames are not 1 + a multiple of {t}, and were not refused: it gave {found}")
 
 
@@ -43,7 +51,14 @@ def check_2(causal_pad) -> None:
     random = torch.Generator().manual_seed(0)
     for shape, kernel in (((2, 3, 6, 4, 4), 3), ((1, 2, 5, 3, 2), 5), ((2, 1, 4, 2, 3), 1), ((1, 1, 1, 2, 2), 3)):
         h = torch.randn(shape, generator=random)
-        found, missing = begun(causal_pad(h, kernel)), kernel - 1
+        missing = kernel - 1
+        try:
+            found = begun(causal_pad(h, kernel))
+        except NotImplementedError as error:  # what F.pad raises for a wrong number of paddings
+            if not error.args:
+                raise
+            said = str(error).splitlines()[0]
+            raise Wrong(f"PyTorch says: {said} F.pad counts from the last axis: W, W, H, H, T, T") from None
         if found.shape[2] != shape[2] + missing:
             raise Wrong(
                 f"of {shape[2]} frames it makes {found.shape[2]}; a kernel of {kernel} frames needs {missing} more"
@@ -56,13 +71,15 @@ def check_2(causal_pad) -> None:
                 continue
             if not before.any():
                 raise Wrong("a still video of zeros before it begins is no still video: 0 is gray, in [-1, 1]")
+            if 1 < missing < shape[2] and torch.equal(before, h[:, :, :missing]):
+                raise Wrong("those are the first frames: later ones among them, so the first output would look ahead")
             if torch.equal(before, h[:, :, -1:].expand_as(before)):
                 raise Wrong("those are copies of the last frame: the first output would know the end")
-            raise Wrong("a still video would stay still only with copies of the first frame")
+            raise Wrong("what stands before the first frame are not copies of it, but something else")
         if torch.equal(found[:, :, : shape[2]], h):
             raise Wrong(f"the frames are added at the end: each output would look {missing} frames ahead")
         if torch.equal(found[:, :, missing // 2 : missing // 2 + shape[2]], h):
-            raise Wrong(f"half of the frames is added at the end: each output would look {missing // 2} frames ahead")
+            raise Wrong(f"half of the frames is added at the end: each output would look ahead by {missing // 2}")
         raise Wrong("the right number of frames, but the video itself is not in them as it was")
 
 
@@ -73,8 +90,9 @@ def check_3(reach) -> None:
     """
     for what, network, back, ahead in networks(frames := 9):
         found = begun(reach(network, frames))
-        if not isinstance(found, tuple) or len(found) != 2:
+        if not isinstance(found, tuple | list) or len(found) != 2:
             raise Wrong("it returns two numbers: frames back, frames ahead")
+        found = tuple(found)
         if found == (back, ahead):
             continue
         if found == (0, 0):
@@ -87,6 +105,8 @@ def check_3(reach) -> None:
             raise Wrong("a changed frame stays changed when a later one is tried: begin each time with a fresh copy")
         if "thousandth" in what:
             raise Wrong(f"it does not see {what}: the smallest difference counts")
+        if ahead and found == (back, 0):
+            raise Wrong(f"{what} looks ahead by {ahead}: outputs before the changed frame count as well")
         if back == frames - 1:
             raise Wrong(f"{what} looks from the first frame to the last: change each frame, these two as well")
         raise Wrong(f"{what} looks {back} back and {ahead} ahead, not {found[0]} and {found[1]}")
@@ -131,13 +151,20 @@ def check_4(stream) -> None:
             weight.copy_(torch.randn(weight.shape, generator=random) * weight[0].numel() ** -0.5)
     for frames, size in ((9, 4), (17, 2), (33, 8)):
         video, witness = torch.rand(1, 3, frames, 8, 8, generator=random), Witness(encoder)
-        found, expected, lengths = begun(stream(witness, video, size)), encoder(video), witness.lengths
+        expected, lengths, failed = encoder(video), witness.lengths, None
+        try:
+            found = begun(stream(witness, video, size))
+        except RuntimeError as error:  # of PyTorch; how the video was cut may tell more
+            failed = error
         if any(memory is None or memory is not witness.memories[0] for memory in witness.memories):
             raise Wrong("the memory is not carried: every piece begins a new video. Give all of them one dictionary")
         if max(lengths, default=0) > 1 + size:
             raise Wrong(f"a piece of {max(lengths)} frames, where size = {size}: never more than 1 + size at a time")
         if lengths != [1 + size] + [size] * ((frames - 1 - size) // size):
-            raise Wrong(f"{frames} frames were cut into {lengths}: first 1 + {size}, then {size} at a time")
+            twice = ", so one would come twice" if sum(lengths) > frames else ""
+            raise Wrong(f"{frames} frames were cut into {lengths}{twice}: first 1 + {size}, then {size} at a time")
+        if failed:
+            raise Wrong(f"the pieces are right, but then PyTorch says: {failed}. Time is dimension 2") from None
         if found.shape != expected.shape:
             raise Wrong(f"it gives the shape {tuple(found.shape)}, not {tuple(expected.shape)}; time is dimension 2")
         if not torch.allclose(found, expected, rtol=1e-4, atol=1e-4):

@@ -28,6 +28,21 @@ def strict_5_1(frames, t):
     return right_5_1(frames, t)
 
 
+def zero_too_5_1(frames, t):
+    if (frames - 1) % t:
+        raise ValueError
+    return 1 + (frames - 1) // t
+
+
+def asserting_5_1(frames, t):
+    assert frames > 0 and (frames - 1) % t == 0
+    return 1 + (frames - 1) // t
+
+
+def returning_5_1(frames, t):
+    return ValueError if (frames - 1) % t else 1 + (frames - 1) // t
+
+
 def right_5_2(h, kernel):
     return torch.cat([h[:, :, :1].expand(-1, -1, kernel - 1, -1, -1), h], dim=2)
 
@@ -50,6 +65,14 @@ def one_more_5_2(h, kernel):
 
 def of_the_end_5_2(h, kernel):
     return torch.cat([h[:, :, -1:].expand(-1, -1, kernel - 1, -1, -1), h], dim=2)
+
+
+def first_frames_5_2(h, kernel):
+    return torch.cat([h[:, :, : kernel - 1], h], dim=2)
+
+
+def two_paddings_5_2(h, kernel):
+    return F.pad(h, (kernel - 1, 0), mode="replicate")
 
 
 def around_5_2(h, kernel):
@@ -110,6 +133,10 @@ def back_alone_5_3(network, frames):
     return right_5_3(network, frames)[0]
 
 
+def back_alone_counted_5_3(network, frames):
+    return right_5_3(network, frames)[0], 0
+
+
 def right_5_4(network, video, size):
     memory = {}
     outputs = [network(video[:, :, : 1 + size], memory)]
@@ -136,6 +163,20 @@ def even_5_4(network, video, size):
     return torch.cat([network(piece, memory) for piece in video.split(size, dim=2)], dim=2)
 
 
+def from_size_5_4(network, video, size):
+    memory = {}
+    outputs = [network(video[:, :, : 1 + size], memory)]
+    for start in range(size, video.shape[2], size):
+        outputs.append(network(video[:, :, start : start + size], memory))
+    return torch.cat(outputs, dim=2)
+
+
+def side_by_side_5_4(network, video, size):
+    memory = {}
+    pieces = [video[:, :, : 1 + size], *video[:, :, 1 + size :].split(size, dim=2)]
+    return torch.cat([network(piece, memory) for piece in pieces])
+
+
 def shared_5_4(network, video, size, memory={}):  # noqa: B006
     pieces = [video[:, :, : 1 + size], *video[:, :, 1 + size :].split(size, dim=2)]
     return torch.cat([network(piece, memory) for piece in pieces], dim=2)
@@ -154,6 +195,10 @@ WRONG = {
         (rounded_up_5_1, "not refused"),
         (taking_all_5_1, "not refused"),
         (strict_5_1, "were refused"),
+        (zero_too_5_1, "0 frames were not refused, where t = 1"),
+        (asserting_5_1, "with AssertionError, not ValueError"),
+        (returning_5_1, "`raise` it"),
+        (lambda frames, t: float(right_5_1(frames, t)), "is a float"),
         (lambda frames, t: right_5_1(frames, t) + 1, "1 frames, t = 2: 2, not 1"),
     ],
     "5.2": [
@@ -162,6 +207,8 @@ WRONG = {
         (zeros_5_2, "0 is gray"),
         (one_more_5_2, "needs 2 more"),
         (of_the_end_5_2, "would know the end"),
+        (first_frames_5_2, "those are the first frames"),
+        (two_paddings_5_2, "F.pad counts from the last axis"),
         (around_5_2, "not in them as it was"),
     ],
     "5.3": [
@@ -172,12 +219,15 @@ WRONG = {
         (coarse_5_3, "the smallest difference counts"),
         (middle_5_3, "change each frame"),
         (back_alone_5_3, "two numbers"),
+        (back_alone_counted_5_3, "outputs before the changed frame"),
     ],
     "5.4": [
         (forgetful_5_4, "not carried"),
         (without_5_4, "not carried"),
         (whole_5_4, "at a time"),
         (even_5_4, "first 1 + 4"),
+        (from_size_5_4, "one would come twice"),
+        (side_by_side_5_4, "Time is dimension 2"),
         (shared_5_4, "the memory of the last one"),
         (last_5_4, "time is dimension 2"),
     ],
