@@ -14,7 +14,7 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-from exercises import claim, exercise, show_source
+from exercises import claim, exercise, hint, show_source, solution  # noqa: F401  hint and solution are for you
 from folders import own_folder
 from pictures import film, show
 

@@ -13,7 +13,7 @@
 
 # %%
 import numpy as np
-from exercises import claim, exercise, show_source
+from exercises import claim, exercise, hint, show_source, solution  # noqa: F401  hint and solution are for you
 from folders import own_folder
 from matplotlib.figure import Figure
 from pictures import film, show

@@ -16,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from exercises import claim, exercise, show_source
+from exercises import claim, exercise, hint, show_source, solution  # noqa: F401  hint and solution are for you
 from folders import own_folder
 from pictures import show
 from PIL import Image
@@ -25,8 +25,8 @@ from lite_sora.data.loading import to_frames, to_model_range
 from lite_sora.data.preview import sheet
 from lite_sora.diffusion import prediction
 from lite_sora.diffusion.objective import Objective
-from lite_sora.diffusion.presets import PRESETS
 from lite_sora.diffusion.path import PATHS
+from lite_sora.diffusion.presets import PRESETS
 from lite_sora.diffusion.weighting import effective_weighting, plot
 from lite_sora.evaluation.x0_error import LOG_SNRS, x0_error
 from lite_sora.layers.patches import patchify, unpatchify
