@@ -23,11 +23,12 @@ from lite_sora.layers.attention import Attention, attend, make_norm
 from lite_sora.layers.blocks import FeedForward, TimeEmbedding
 from lite_sora.layers.levels import FrameLevels, level_tokens, to_tokens
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
+from lite_sora.layers.sequence import Mask, Windows
 from lite_sora.text.encoder import Text
 
 CONDITIONINGS = ("in-context", "cross-attention", "adaln", "adaln-zero", "mm-dit")
 WORDS = ("sequence", "cross-attention", "none")
-ATTENTIONS = ("full", "factorised")
+ATTENTIONS = ("full", "factorised", "windows")
 
 
 @dataclass
@@ -35,6 +36,7 @@ class VariantConfig(DenoiserConfig):
     conditioning: str = "adaln-zero"
     words: str = "sequence"
     attention: str = "full"  # or factorised: blocks attend within space and within time in turn (Latte 2401.03048)
+    window: tuple[int, int, int] = (2, 4, 4)  # windows: patches of one, in time, height and width (`Windows`)
     shared_adaln: bool = False  # one modulation for all blocks, and a table in each (adaLN-single, 2310.00426)
 
     def __post_init__(self):
@@ -44,6 +46,10 @@ class VariantConfig(DenoiserConfig):
         self.check("attention", ATTENTIONS)
         if self.conditioning == "mm-dit" and self.words != "sequence":
             raise ValueError(f"mm-dit is a sequence of patches and words; words {self.words!r} do not fit it")
+        if self.conditioning == "mm-dit" and self.attention != "full":
+            raise ValueError(f"mm-dit has full attention, not {self.attention}")
+        if len(self.window) != 3 or min(self.window) < 1:
+            raise ValueError(f"a window has at least one patch in time, height and width, not {self.window}")
         if self.shared_adaln and self.conditioning not in ("adaln", "adaln-zero"):
             raise ValueError(f"conditioning {self.conditioning!r} has no adaLN that blocks could share")
         if self.attention == "factorised" and (self.conditioning == "in-context" or self.words == "sequence"):
@@ -116,7 +122,7 @@ class Context:
     condition: Tensor  # (B, 1, D): t and the pooled caption; or (B, 1, parts * D), the modulation that blocks share
     where: Tensor | None  # the row of the condition that each token takes, where there are several: `levels.py`
     read: tuple[Tensor, Tensor] | None  # tokens (B, L, D) and their mask (B, L), for cross-attention
-    mask: Tensor | None  # (B, 1, 1, N) for attention
+    mask: Mask  # (B, 1, 1, N) for attention
     rotation: Tensor | None  # (N, D / heads)
     grid: tuple[int, int, int]  # (T', H', W')
 
@@ -250,7 +256,9 @@ class DiTVariant(nn.Module):
         condition = self.shared_modulation(condition) if config.shared_adaln else condition
         rotation = self.rotation(grid, h.shape[1] - patches, h.device)
         given = Context(condition, where, concatenate(to_read) if to_read else None, mask, rotation, grid)
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks):
+            if config.attention == "windows":
+                given.mask = Windows(grid, config.window, shifted=number % 2 == 1, mask=mask)
             h = block(h, given)
         return h[:, :patches]
 

@@ -38,6 +38,46 @@ class Segments(Pattern):
         return varlen_attn(q, k, v, ends, ends, longest, longest).transpose(0, 1)[None]
 
 
+class Windows(Pattern):
+    """Patches attend to the patches of their window of the grid, and to all other tokens, such as words; these attend
+    to everything. So the cost grows with the number of patches, not with its square. Every second block shifts the
+    windows by half of their size, so that neighbours meet (Swin, 2103.14030, with time as a third axis)."""
+
+    def __init__(self, grid: tuple[int, int, int], window: tuple[int, int, int], shifted: bool, mask: Tensor | None):
+        """grid: patches (T, H, W); window: how many of them along each axis; mask: (B, 1, 1, N) of all tokens, the
+        patches first, of which none is hidden; None for no more tokens than these."""
+        halves = [size // 2 if shifted else 0 for size in window]
+        axes = [(torch.arange(n) + half) // size for n, size, half in zip(grid, window, halves, strict=True)]
+        t, h, w = torch.meshgrid(*axes, indexing="ij")
+        number = ((t * (h.max() + 1) + h) * (w.max() + 1) + w).flatten()  # of each patch's window
+        sizes = number.bincount()
+        self.patches, self.mask = len(number), mask
+        # windows of one size are computed together: those at the edges may be smaller
+        order, groups = number.argsort(stable=True), {}
+        for places in order.split(sizes[sizes > 0].tolist()):
+            groups.setdefault(len(places), []).append(places)
+        self.groups = [torch.stack(windows) for windows in groups.values()]  # (G, n) each
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = torch.empty_like(q)
+        others = slice(self.patches, None)
+        count = q.shape[2] - self.patches
+        if count:
+            out[:, :, others] = F.scaled_dot_product_attention(q[:, :, others], k, v, attn_mask=self.mask)
+        for places in self.groups:
+            windows, size = places.shape
+            inside = [values[:, :, places].transpose(1, 2).flatten(0, 1) for values in (q, k, v)]  # (B G, heads, n, d)
+            mask = None
+            if count:
+                more = [values[:, None, :, others].expand(-1, windows, -1, -1, -1).flatten(0, 1) for values in (k, v)]
+                inside[1:] = [torch.cat(pair, dim=2) for pair in zip(inside[1:], more, strict=True)]
+                hidden = self.mask[..., others].repeat_interleave(windows, 0)  # (B G, 1, 1, L)
+                mask = F.pad(hidden, (size, 0), value=True)
+            one = F.scaled_dot_product_attention(*inside, attn_mask=mask)
+            out[:, :, places] = one.unflatten(0, (-1, windows)).transpose(1, 2)
+        return out
+
+
 Mask = Tensor | Pattern | None
 
 

@@ -20,7 +20,10 @@ from lite_sora.pipeline import TextToVideo
 from lite_sora.text.pretrained import PretrainedText
 from lite_sora.training.flags import RunSettings, TrainingError, flag
 
-NETWORK_PARTS = ("conditioning", "words", "attention", "shared_adaln", "skip", "mlp", "norm", "qk_norm", "rope")
+NETWORK_PARTS = (
+    *("conditioning", "words", "attention", "window", "shared_adaln"),
+    *("skip", "mlp", "norm", "qk_norm", "rope"),
+)
 OBJECTIVE_PARTS = ("path", "prediction", "weighting", "time", "shift")
 SIZES = "; ".join(f"{name}: {', '.join(networks[0].sizes)}" for name, networks in DENOISERS.items())
 
@@ -44,8 +47,9 @@ class DenoiserSettings(RunSettings):
     )
     words: str | None = flag(None, "dit, sit: where the caption's words are (default: sequence)", choices=list(WORDS))
     attention: str | None = flag(
-        None, "dit, sit: between all patches, or within space and time in turn", choices=list(ATTENTIONS)
+        None, "dit, sit: between all patches, within space and time in turn, or in windows", choices=list(ATTENTIONS)
     )
+    window: list[int] | None = flag(None, "of --attention windows: patches in time, height, width (default: 2 4 4)")
     shared_adaln: bool | None = flag(None, "dit, sit: one modulation for all blocks")
     skip: str | None = flag(None, "uvit: its long skip connections (default: concat)", choices=list(SKIPS))
     mlp: str | None = flag(None, "the feed-forward network (default: gelu)", choices=list(MLPS))

@@ -28,6 +28,7 @@ VARIANTS = {
     "no words": ("dit", {"words": "none"}),
     "mm-dit": ("dit", {"conditioning": "mm-dit"}),
     "factorised": ("dit", {"attention": "factorised", "words": "cross-attention"}),
+    "windows": ("dit", {"attention": "windows", "window": (1, 2, 1)}),
     "shared adaln": ("dit", {"shared_adaln": True}),
     "swiglu": ("dit", {"mlp": "swiglu"}),
     "gelu-tanh": ("dit", {"mlp": "gelu-tanh"}),
@@ -158,6 +159,19 @@ def test_factorised_blocks_attend_within_a_frame_and_within_a_place_in_turn():
     assert reached[2].all()
 
 
+def test_windows_reach_their_neighbours_in_the_second_block():
+    changed = random(1, 3, 2, 8, 48)
+    x = changed.clone()
+    changed[..., :8] += 1  # the first of six patches in a row
+    reached = {}
+    for depth in (1, 2):
+        model = trained("windows", depth=depth, window=(1, 1, 2), words="none")
+        y, z = (model(video, torch.tensor([0.5]), text(1, 5)) for video in (x, changed))
+        reached[depth] = (patchify(y - z, (2, 8, 8)).abs().amax(-1) > 1e-6)[0].tolist()
+    assert reached[1] == [True, True, False, False, False, False]
+    assert reached[2] == [True, True, True, False, False, False]
+
+
 @pytest.mark.parametrize("within", ["space", "time"])
 def test_groups(within):
     h = random(2, 3 * 4 * 5, 6)
@@ -265,6 +279,8 @@ def test_sit_is_a_dit_that_counts_time_from_0_to_1():
         ("dit", {"conditioning": "mm-dit", "words": "none"}, "mm-dit is a sequence of patches and words"),
         ("dit", {"conditioning": "in-context", "shared_adaln": True}, "'in-context' has no adaLN"),
         ("dit", {"attention": "factorised"}, "factorised attention choose words cross-attention"),
+        ("dit", {"attention": "windows", "conditioning": "mm-dit"}, "mm-dit has full attention, not windows"),
+        ("dit", {"attention": "windows", "window": (2, 0, 4)}, r"a window has at least one patch .* not \(2, 0, 4\)"),
         ("uvit", {"depth": 4}, "depth 4 is even"),
         ("uvit", {"skip": "multiply"}, "skip 'multiply' is not one of concat, add, none"),
         ("uvit", {"shared_adaln": True, "words": "none"}, "--shared-adaln, --words: --denoiser uvit has no such part"),
