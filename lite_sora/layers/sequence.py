@@ -24,6 +24,7 @@ class Segments(Pattern):
         """lengths: how many tokens each clip has, in order."""
         self.lengths = lengths
 
+    @torch.compiler.disable  # the lengths are others at each step
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and len(q) == 1:
             return self.in_one_kernel(q, k, v)

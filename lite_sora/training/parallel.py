@@ -29,7 +29,7 @@ class Parallel:
         if processes.world > 1:
             share_batch_statistics(model)
         if compiled:
-            model = torch.compile(model)
+            compile_blocks(model)
         if processes.world > 1:
             devices = [processes.device] if processes.device.type == "cuda" else None
             model = DistributedDataParallel(model, device_ids=devices)
@@ -45,13 +45,24 @@ class Parallel:
         return nullcontext() if alone else self.model.no_sync()
 
 
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a model, wherever they are in it."""
+    lists = (part for name, part in model.named_modules() if name.split(".")[-1] == "blocks")
+    return [block for blocks in lists if isinstance(blocks, nn.ModuleList) for block in blocks]
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles each block by itself: one is as another, so that it takes the time of one; and DDP still averages the
+    gradients of some while others are computed. What has no blocks is compiled whole."""
+    for part in blocks_of(model) or [model]:
+        part.compile()
+
+
 def recompute_blocks(model: nn.Module) -> None:
     """Lets every block of a model forget its activations, and compute them again in the backward pass (activation
     checkpointing, 1604.06174): memory for one block in place of all, and for that a second forward pass."""
-    for name, blocks in model.named_modules():
-        if name.split(".")[-1] == "blocks" and isinstance(blocks, nn.ModuleList):
-            for block in blocks:
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    for block in blocks_of(model):
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 # ---------------------------------------------------------------- batch norm

@@ -67,6 +67,7 @@ class Exchanged(Pattern):
     def __init__(self, mask: Mask, group: dist.ProcessGroup, shared: int):
         self.mask, self.group, self.shared = mask, group, shared
 
+    @torch.compiler.disable
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (B, heads, n, d), of this process's n tokens → (B, heads, n, d)."""
         own = torch.stack([q, k, v]).unflatten(2, (self.shared, -1))  # (3, B, shared, heads / shared, n, d)
