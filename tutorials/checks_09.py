@@ -16,16 +16,21 @@ def check_1(piece_loss) -> None:
     random = torch.Generator().manual_seed(0)
     for batch, pieces in ((12, 3), (32, 1), (6, 2), (32, 3), (10, 4), (7, 5)):
         losses = torch.rand(batch, generator=random)
-        parts = losses.split(-(-batch // pieces))
-        found = sum(float(begun(piece_loss(part, len(parts), batch))) for part in parts)
+        parts = losses.clone().requires_grad_().split(-(-batch // pieces))
+        answers = [begun(piece_loss(part, len(parts), batch)) for part in parts]
+        if not all(isinstance(answer, Tensor) and answer.requires_grad for answer in answers):
+            raise Wrong("nothing can be learned from a bare number: return a tensor that was computed from `losses`")
+        if any(answer.numel() != 1 for answer in answers):
+            raise Wrong(f"a loss is one number, and {tuple(answers[0].shape)} came back: what does a piece add up to?")
+        found = sum(float(answer.detach()) for answer in answers)
         if abs(found - float(losses.mean())) < 1e-5:
             continue
         sizes = [len(part) for part in parts]
         if abs(found - float(losses.sum())) < 1e-4:
             raise Wrong(f"the gradient grows with the batch: with {batch} clips it is {batch} times that of their mean")
-        if abs(found - sum(float(part.mean()) for part in parts)) < 1e-5:
+        if abs(found - sum(float(part.detach().mean()) for part in parts)) < 1e-5:
             raise Wrong(f"each piece counts as a whole batch: {len(parts)} pieces, {len(parts)} times the gradient")
-        if abs(found - sum(float(part.mean()) for part in parts) / len(parts)) < 1e-5:
+        if abs(found - sum(float(part.detach().mean()) for part in parts) / len(parts)) < 1e-5:
             raise Wrong(f"in pieces of {sizes} clips, those of the smallest count more than the others")
         raise Wrong(f"the pieces of {sizes} clips add up to {found:.4f}; the mean is {float(losses.mean()):.4f}")
 
@@ -47,11 +52,13 @@ def check_2(orthogonal) -> None:
             continue
         normed = matrix / matrix.norm()
         if torch.allclose(found, cubic(normed, 1), atol=1e-4):
-            raise Wrong("it took one step, and should take as many as it is told")
+            raise Wrong("it took one step, or began anew in each: go on from x, as many times as you are told")
         if torch.allclose(orthogonal(normed.clone(), 30), expected, atol=1e-3):
             raise Wrong("the numbers run away: divide by the norm first, so that no singular value is above 1")
         if torch.allclose(found, elementwise(normed, 30), atol=1e-3, equal_nan=True):
             raise Wrong("it cubes the entries: x * x * x is not x @ x.T @ x")
+        if torch.allclose(found, normed_again(matrix, 30), atol=1e-3):
+            raise Wrong("it divides by the norm in every step, and never reaches 1: divide once, before the loop")
         if not bool(found.isfinite().all()):
             raise Wrong("the numbers run away, though the singular values begin below 1: look at the signs")
         least, *_, most = torch.linalg.svdvals(found).sort().values.tolist()
@@ -67,6 +74,12 @@ def cubic(x: Tensor, steps: int) -> Tensor:
 def elementwise(x: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
         x = 1.5 * x - 0.5 * x * x * x
+    return x
+
+
+def normed_again(x: Tensor, steps: int) -> Tensor:
+    for _ in range(steps):
+        x = cubic(x / x.norm(), 1)
     return x
 
 
@@ -135,6 +148,13 @@ class Rounds(SmallLoop):
         return saved | {"model": saved["model"].bfloat16().float()}
 
 
+class WritesText(SmallLoop):
+    "saves its weights as text with seven decimals, and so loses their last bits"
+
+    def load(self, saved):
+        return saved | {"model": saved["model"].round(decimals=7)}
+
+
 class Sums(SmallLoop):
     "adds the gradients of its processes up, and should take their mean,"
 
@@ -149,7 +169,14 @@ class Doubles(SmallLoop):
         return super().gradient(model, step, 0, processes)
 
 
-FAULTY = (Repeats, ForgetsMomentum, ForgetsAverage, Rounds, Sums, Doubles)
+class Alone(SmallLoop):
+    """Right, too; with no process beside it that could round in another way."""
+
+    def __call__(self, steps, saved=None, processes=1):
+        return super().__call__(steps, saved)
+
+
+FAULTY = (Repeats, ForgetsMomentum, ForgetsAverage, Rounds, WritesText, Sums, Doubles)
 
 
 def check_3(keeps_its_word) -> None:
@@ -157,11 +184,24 @@ def check_3(keeps_its_word) -> None:
     Two comparisons. loop(6) and loop(6, saved=loop(3)): no bit may differ (torch.equal), neither of "model" nor of
     "average". loop(6) and loop(6, processes=2): they add in another order, so compare with torch.allclose.
     """
-    if not begun(keeps_its_word(SmallLoop())):
+    if not begun(says(keeps_its_word, SmallLoop())):
+        if not says(keeps_its_word, Alone()):
+            raise Wrong(
+                "it rejects the right loop, and not for its rounding. `steps` counts from the very beginning: what "
+                "loop(3) saved reaches step 6 with loop(6, saved=…), and loop(3, saved=…) does nothing"
+            )
         raise Wrong(
             "it rejects the right loop. Two processes add the same numbers in another order, so that the last bits "
             "differ: allow for rounding there"
         )
     for kind in FAULTY:
-        if begun(keeps_its_word(kind())):
+        if begun(says(keeps_its_word, kind())):
             raise Wrong(f"a loop passes that {kind.__doc__}")
+
+
+def says(keeps_its_word, loop: SmallLoop) -> bool:
+    """What the reader's function says of a loop; it should say so, and raise nothing."""
+    try:
+        return keeps_its_word(loop)
+    except AssertionError:
+        raise Wrong("it ends with an AssertionError: return False where a test fails, and True at the end") from None
