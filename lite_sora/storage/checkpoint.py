@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from lite_sora.processes import Processes
 from lite_sora.storage.files import make_folder, write_whole
 from lite_sora.storage.runs import CheckpointError
+from lite_sora.storage.sharded import gathered, like, shared_out
 
 
 def save_state(folder: Path, state: dict) -> None:
@@ -37,10 +38,15 @@ def load_state(folder: Path) -> dict:
     return state
 
 
-def save_checkpoint(folder: Path, step: int, networks: dict[str, nn.Module], optimizers: list[Optimizer]) -> None:
-    """Saves all that it takes to continue as if the run had never stopped."""
+def save_checkpoint(
+    folder: Path, step: int, networks: dict[str, nn.Module], optimizers: list[Optimizer], write: bool = True
+) -> None:
+    """Saves all that it takes to continue as if the run had never stopped. All processes call it, and one writes."""
     weights = {name: network.state_dict() for name, network in networks.items()}
-    save_state(folder, weights | {"step": step, "optimizers": [optimizer.state_dict() for optimizer in optimizers]})
+    state = weights | {"step": step, "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    state = gathered(state, keep=write)
+    if write:
+        save_state(folder, state)
 
 
 def load_checkpoint(folder: Path, networks: dict[str, nn.Module], optimizers: list[Optimizer]) -> int:
@@ -49,9 +55,10 @@ def load_checkpoint(folder: Path, networks: dict[str, nn.Module], optimizers: li
     state.setdefault("average", state.get("model"))  # earlier versions had none for some stages
     try:
         for name, network in networks.items():
-            network.load_state_dict(state[name])
+            own = network.state_dict()
+            network.load_state_dict({key: like(value, own[key]) for key, value in state[name].items()})
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            optimizer.load_state_dict(shared_out(saved, optimizer))
         return int(state["step"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{folder}/state.pt does not fit the run in this folder ({error!r})") from error

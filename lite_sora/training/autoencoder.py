@@ -127,7 +127,7 @@ class AutoencoderStage(Stage):
             self.perceptual.to(device)
         if settings.gan_weight:
             self.companions["discriminator"] = discriminator = PatchDiscriminator().to(device)
-            self.discriminator = Parallel(discriminator, self.processes, "fp32", compiled=False)
+            self.discriminator = Parallel(discriminator, discriminator, self.processes, RunSettings(precision="fp32"))
         vq = isinstance(self.model, VQAutoencoder)
         self.codebook = self.model.quantizer if vq and isinstance(self.model.quantizer, EMACodebook) else None
         self.codes = self.model.quantizer.codes if vq else None

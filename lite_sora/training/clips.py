@@ -12,7 +12,11 @@ from lite_sora.training.flags import RunSettings, TrainingError
 
 class Clips:
     def __init__(self, settings: RunSettings, processes: Processes):
-        """Raises TrainingError for a manifest without training clips."""
+        """Raises TrainingError for a manifest without training clips, or a batch that processes cannot share."""
+        if settings.batch_size % processes.parts:
+            raise TrainingError(
+                f"--batch-size {settings.batch_size} does not divide by {processes.parts}, the processes"
+            )
         self.settings, self.processes = settings, processes
         self.manifest = Path(settings.data) if settings.data else toy_manifest(settings, processes)
         clips = list(read_manifest(self.manifest, settings.allow_outside))

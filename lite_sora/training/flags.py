@@ -69,6 +69,7 @@ class RunSettings:
     precision: str = flag("auto", "of matmuls; auto uses bf16 where it pays", choices=["auto", "bf16", "fp32"])
     compile: bool = flag(False, "compile the model first: pays for large models and long runs")
     checkpointing: bool = flag(False, "compute each block's activations again for its gradient: less memory, more time")
+    fsdp: bool = flag(False, "under torchrun: share weights, gradients and optimisers' memory out among the processes")
     sequence_parallel: int = flag(1, "under torchrun: how many processes share the tokens of each clip")
     workers: int = flag(0, "processes that decode clips; they pay where clips do not fit in memory")
     cache_gib: float = flag(2.0, "memory of this machine for decoded clips, in GiB")
@@ -84,18 +85,8 @@ class RunSettings:
         **{"checkpoint_every": 1, "sample_every": 0, "toy_clips": 32, "workers": 0, "sequence_parallel": 1},
     }
     FREE: ClassVar[set[str]] = {  # what may change where a run is resumed
-        *{
-            "resume",
-            "steps",
-            "device",
-            "sequence_parallel",
-            "workers",
-            "cache_gib",
-            "cache_folder",
-            "checkpoint_every",
-            "sample_every",
-        },
-        *{"stop_after", "tensorboard"},
+        *{"resume", "steps", "device", "fsdp", "sequence_parallel", "workers", "cache_gib", "cache_folder"},
+        *{"checkpoint_every", "sample_every", "stop_after", "tensorboard"},
     }
     UNTOLD: ClassVar[set[str]] = {  # what else the name of a run does not say
         *{"out", "data", "allow_outside", "accumulate", "precision", "compile", "checkpointing"},

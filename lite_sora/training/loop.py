@@ -18,7 +18,7 @@ from lite_sora.storage.checkpoint import claim_folder, load_checkpoint, refuse_t
 from lite_sora.training.clips import Clips
 from lite_sora.training.flags import RunSettings, TrainingError
 from lite_sora.training.metrics import BadSteps, Metrics, finish, first_line, postfix
-from lite_sora.training.muon import learning_rate, make_optimizers
+from lite_sora.training.muon import learning_rate, make_optimizers, set_rates
 from lite_sora.training.parallel import Parallel, choose_precision
 
 
@@ -94,8 +94,6 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
     first process whenever samples are due, with the averaged weights."""
     settings.check()
     processes = join(settings.device, settings.sequence_parallel)
-    if settings.batch_size % processes.parts:
-        raise TrainingError(f"--batch-size {settings.batch_size} does not divide by {processes.parts}, the processes")
     if settings.out and not settings.resume:
         refuse_taken(Path(settings.out))
     stage, clips = kind(settings, processes), Clips(settings, processes)
@@ -113,9 +111,9 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
         start_from(model, settings.init, show=processes.first)
     model.to(processes.device).train()
     average = copy.deepcopy(model).eval().requires_grad_(False) if settings.ema else model  # EMA: saved and sampled
+    parallel = Parallel(model, average, processes, settings)
     optimizers = stage.optimizers()
     networks = {"model": model, "average": average} | stage.companions
-    parallel = Parallel(model, processes, settings.precision, settings.compile, settings.checkpointing)
     step, bad_steps = 0, BadSteps()
     if settings.resume:
         folder = Path(settings.resume)
@@ -135,8 +133,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
             model.train()
             stage.skipped.update(batch.skipped)
             rate = learning_rate(settings, step)
-            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-                group["lr"] = group["peak_lr"] * rate
+            set_rates(optimizers, rate)
             stage.before_step(step, batch)
 
             outputs, pieces = [], batch.split(settings.accumulate)
@@ -149,7 +146,7 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
 
             # every process sees every sample's values, and so takes the same decisions
             outputs = processes.gather(torch.cat(outputs))  # (batch size, values)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            norm = parallel.clip(settings.clip)
             finite = bool(outputs.isfinite().all()) and bool(norm.isfinite())
             if finite:
                 for optimizer in optimizers:
@@ -164,6 +161,9 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
             seconds = time.perf_counter() - clock
             asked = processes.gather(torch.tensor([float(stop.asked)], device=processes.device)).any()
             last = step in (settings.steps, settings.stop_after) or bool(asked)
+            sampling = settings.sample_every and (step == settings.steps or step % settings.sample_every == 0)
+            saving = last or step % settings.checkpoint_every == 0
+            used = parallel.whole(average) if sampling or saving else None
             if metrics:
                 values = dict(zip(values, outputs.T, strict=True))
                 line = {"step": step, "loss": values["loss"].mean().item()} | stage.measures(values, seconds)
@@ -171,20 +171,21 @@ def run(kind: type[Stage], settings: RunSettings, observe: Callable[[int, nn.Mod
                 line |= {"clips_per_second": len(outputs) / seconds}
                 bar.set_postfix(postfix(line), refresh=False)
                 bar.update()
-                if settings.sample_every and (step == settings.steps or step % settings.sample_every == 0):
-                    line |= stage.samples(folder, step, average, metrics) or {}
+                if sampling:
+                    line |= stage.samples(folder, step, used, metrics) or {}
                     if observe:
-                        observe(step, average)
+                        observe(step, used)
                 metrics.write(line)
             bad_steps.count(finite, step)
-            if processes.first and (last or step % settings.checkpoint_every == 0):
-                stage.save(folder, average)
-                save_checkpoint(folder, step, networks, optimizers)
+            if saving:
+                if processes.first:
+                    stage.save(folder, used)
+                save_checkpoint(folder, step, networks, optimizers, write=processes.first)
             clock = time.perf_counter()
             if last:
                 break
     bar.close()
-    finish(stage, folder, step, average, metrics)
+    finish(stage, folder, step, used, metrics)
     return folder
 
 

@@ -2,13 +2,17 @@
 size as in 2502.16982, eq. 4), for the weight matrices that every token passes through; AdamW takes all the rest.
 
 torch.optim.Muon does the same in bfloat16, which processors without bf16 units compute a hundred times slower than
-float32. This one stays in the gradient's type, and orthogonalises matrices of one shape together.
+float32. This one stays in the gradient's type, and orthogonalises matrices of one shape together. Under --fsdp each
+process gathers the momentum of whole matrices, computes all of them, and keeps its part: Muon costs there what it costs
+one process, and the exchange of every matrix.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from lite_sora.storage.sharded import like, whole
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -37,17 +41,18 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            by_shape: dict[tuple[int, int], list[nn.Parameter]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    by_shape.setdefault(weight.flatten(1).shape, []).append(weight)
+                    shape = len(weight), math.prod(weight.shape[1:])
+                    by_shape.setdefault(shape, []).append(weight)
             for shape, weights in by_shape.items():
-                updates = torch.stack([self._nesterov(weight, group["momentum"]).flatten(1) for weight in weights])
+                momenta = [whole(self._nesterov(weight, group["momentum"])) for weight in weights]
+                updates = torch.stack([momentum.flatten(1) for momentum in momenta])
                 scale = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for weight, update in zip(weights, orthogonalize(updates), strict=True):
-                    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(
-                        update.reshape(weight.shape), alpha=-scale
-                    )
+                    update = like(update.reshape(weight.shape), weight)
+                    weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-scale)
 
     def _nesterov(self, weight: nn.Parameter, momentum: float) -> Tensor:
         state = self.state[weight]
@@ -67,6 +72,12 @@ def make_optimizers(model: nn.Module, matrices: list[nn.Parameter], settings) ->
         optimizers.append(Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay))
         optimizers[-1].param_groups[0]["peak_lr"] = settings.muon_lr
     return optimizers
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    """Each group's learning rate: a fraction of its peak."""
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["lr"] = group["peak_lr"] * rate
 
 
 def learning_rate(settings, step: int) -> float:

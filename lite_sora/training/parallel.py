@@ -13,24 +13,33 @@ from torch.utils.checkpoint import checkpoint
 
 from lite_sora.compute import matmul_flops
 from lite_sora.processes import Processes
+from lite_sora.storage.sharded import whole
+from lite_sora.training.flags import RunSettings
 from lite_sora.training.sequence_parallel import share_sequence
+from lite_sora.training.sharding import Whole, share_out
 
 
 class Parallel:
     """A model as training calls it: in the chosen precision, compiled if asked for, its gradients averaged over all
     processes."""
 
-    def __init__(self, model: nn.Module, processes: Processes, precision: str, compiled: bool, recompute: bool = False):
-        self.device, self.precision = processes.device, precision
-        if recompute:
+    def __init__(self, model: nn.Module, average: nn.Module, processes: Processes, settings: RunSettings):
+        """average: the moving average of the model's weights, or the model itself. Raises TrainingError."""
+        self.device, self.precision, self.shared_out = processes.device, settings.precision, None
+        if settings.fsdp:
+            self.shared_out = Whole(average, processes)
+        if settings.checkpointing:
             recompute_blocks(model)
         if processes.shared > 1:
             share_sequence(model, processes)
         if processes.world > 1:
             share_batch_statistics(model)
-        if compiled:
+        if settings.compile:
             compile_blocks(model)
-        if processes.world > 1:
+        if settings.fsdp:
+            for network in {id(each): each for each in (model, average)}.values():
+                share_out(network, blocks_of(network), processes)
+        elif processes.world > 1:
             devices = [processes.device] if processes.device.type == "cuda" else None
             model = DistributedDataParallel(model, device_ids=devices)
         self.model = model
@@ -41,8 +50,18 @@ class Parallel:
 
     def averaging(self, last: bool):
         """The context of one piece of an accumulated batch: processes average their gradients after the last only."""
+        if self.shared_out:
+            self.model.set_requires_gradient_sync(last)
         alone = last or not isinstance(self.model, DistributedDataParallel)
         return nullcontext() if alone else self.model.no_sync()
+
+    def clip(self, limit: float) -> Tensor:
+        """Shortens the gradient to this norm, and returns the norm that it had."""
+        return whole(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+    def whole(self, network: nn.Module) -> nn.Module | None:
+        """A network, or the average, as the first process samples and saves it. All processes call this."""
+        return self.shared_out.of(network) if self.shared_out else network
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

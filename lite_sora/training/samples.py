@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from lite_sora.data.clip import Clip
@@ -30,7 +31,10 @@ def save_samples(folder: Path, step: int, model, average, real: VideoDataset, me
             save_grid(
                 folder / "samples" / "real", [real[first[prompt], 0].video for prompt in prompts], prompts, real.fps
             )
-    for name, network in (("raw", model), ("ema", average)):
+    networks = {"raw": model, "ema": average}
+    if isinstance(model, FSDPModule):  # its weights are spread over processes
+        del networks["raw"]
+    for name, network in networks.items():
         network.eval()
         made = list(to_frames(network.generate(list(prompts), seeds=list(range(len(prompts))))))
         rows, labels = with_originals(originals, made, prompts) if real.fixed else (made, prompts)
