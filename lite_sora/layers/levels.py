@@ -32,7 +32,8 @@ class FrameLevels(nn.Module):
 
 def to_tokens(values: Tensor, where: Tensor | None) -> Tensor:
     """Values for tokens: (B, 1, D), the same for all; or rows (B, R, D), of which each takes its own, (B, N, D)."""
-    return values if where is None else values[:, where]
+    # values[:, where] would add up the rows' gradients in any order, and so give other bits each time
+    return values if where is None else values.index_select(1, where)
 
 
 def level_tokens(levels: Tensor) -> Tensor:
