@@ -15,7 +15,7 @@ from lite_sora.layers.attention import Attention, make_norm
 from lite_sora.layers.blocks import MLPS, NORMS, FeedForward, TimeEmbedding
 from lite_sora.layers.levels import FrameLevels, to_tokens
 from lite_sora.layers.patches import modulate, patchify, positions_3d, rotations_3d, unpatchify
-from lite_sora.layers.sequence import Given, Mask
+from lite_sora.layers.sequence import Mask, Told
 from lite_sora.text.encoder import Text
 
 SIZES = {  # S to XL as in table 1 of 2212.09748
@@ -94,7 +94,7 @@ class DiT(nn.Module):
         h, given = self.sequence(x, t, text)
         return self.video(self.transform(h, given), given)
 
-    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Given]:
+    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Told]:
         """Patches, then words, as tokens (B, N + L, D)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
@@ -108,15 +108,15 @@ class DiT(nn.Module):
         time, where = self.embed_time(t.reshape(len(h), -1)), None  # (B, 1, D)
         if t.dim() == 2:  # each frame has its own
             time, where = self.levels(time, grid, words)
-        return h, Given(time + self.embed_pooled(text.pooled)[:, None], where, mask, rotation, size)
+        return h, Told(time + self.embed_pooled(text.pooled)[:, None], where, mask, rotation, size)
 
-    def transform(self, h: Tensor, given: Given) -> Tensor:
+    def transform(self, h: Tensor, given: Told) -> Tensor:
         condition, where, mask, rotation, _ = given
         for block in self.blocks:
             h = block(h, condition, where, mask, rotation)
         return h
 
-    def video(self, h: Tensor, given: Given) -> Tensor:
+    def video(self, h: Tensor, given: Told) -> Tensor:
         """The patches (B, N, D) among the tokens → (B, C, T, H, W)."""
         patches = math.prod(given.size) // math.prod(self.config.patch)
         shift, scale = to_tokens(self.modulation(given.condition), given.where)[:, :patches].chunk(2, dim=-1)

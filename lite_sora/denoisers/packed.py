@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lite_sora.diffusion.objective import Objective
-from lite_sora.layers.sequence import Given, Segments
+from lite_sora.layers.sequence import Segments, Told
 from lite_sora.text.encoder import Text
 
 
@@ -29,19 +29,19 @@ def without_padding(text: Text, index: int) -> Text:
     return Text(text.tokens[index : index + 1, words], words[words][None], text.pooled[index : index + 1])
 
 
-def join(given: tuple[Given, ...], tokens: tuple[Tensor, ...]) -> Given:
+def join(given: tuple[Told, ...], tokens: tuple[Tensor, ...]) -> Told:
     """What blocks are told of one sequence: of each token what its own clip was told."""
     lengths = [part.shape[1] for part in tokens]
     rotation = None if given[0].rotation is None else torch.cat([clip.rotation for clip in given])
     if given[0].condition is None:
-        return Given(None, None, Segments(lengths), rotation, (0, 0, 0))
+        return Told(None, None, Segments(lengths), rotation, (0, 0, 0))
     where, first = [], 0
     for clip, length in zip(given, lengths, strict=True):
         rows = tokens[0].new_zeros(length, dtype=torch.long) if clip.where is None else clip.where
         where.append(first + rows)
         first += clip.condition.shape[1]
     condition = torch.cat([clip.condition for clip in given], dim=1)  # (1, R, D)
-    return Given(condition, torch.cat(where), Segments(lengths), rotation, (0, 0, 0))
+    return Told(condition, torch.cat(where), Segments(lengths), rotation, (0, 0, 0))
 
 
 def packed_loss(

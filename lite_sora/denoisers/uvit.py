@@ -14,7 +14,7 @@ from lite_sora.denoisers.dit import DenoiserConfig
 from lite_sora.layers.blocks import Block
 from lite_sora.layers.levels import level_tokens
 from lite_sora.layers.patches import patchify, positions_3d, rotations_3d, sincos, unpatchify
-from lite_sora.layers.sequence import Given, Mask
+from lite_sora.layers.sequence import Mask, Told
 from lite_sora.text.encoder import Text
 
 SIZES = {  # S to H as in table 1 of 2209.12152
@@ -92,7 +92,7 @@ class UViT(LongSkipBlocks):
         h, given = self.sequence(x, t, text)
         return self.video(self.transform(h, given), given)
 
-    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Given]:
+    def sequence(self, x: Tensor, t: Tensor, text: Text) -> tuple[Tensor, Told]:
         """Patches, times and words as tokens (B, N + 1 + L, D)."""
         config, size = self.config, x.shape[2:]
         grid = tuple(n // p for n, p in zip(size, config.patch, strict=True))  # (T', H', W')
@@ -106,12 +106,12 @@ class UViT(LongSkipBlocks):
         mask = torch.cat([text.mask.new_ones(len(h), patches + time.shape[1]), text.mask], dim=1)[:, None, None]
         others = h.shape[1] - patches
         rotation = rotations_3d(grid, config.width // config.heads, others, h.device) if config.rope else None
-        return h, Given(None, None, mask, rotation, size)
+        return h, Told(None, None, mask, rotation, size)
 
-    def transform(self, h: Tensor, given: Given) -> Tensor:
+    def transform(self, h: Tensor, given: Told) -> Tensor:
         return self.through_blocks(h, given.mask, given.rotation)
 
-    def video(self, h: Tensor, given: Given) -> Tensor:
+    def video(self, h: Tensor, given: Told) -> Tensor:
         """The patches (B, N, D) among the tokens → (B, C, T, H, W)."""
         patches = math.prod(given.size) // math.prod(self.config.patch)
         video = unpatchify(self.out(self.norm(h[:, :patches])), self.config.patch, given.size)

@@ -256,9 +256,11 @@ class DiTVariant(nn.Module):
         condition = self.shared_modulation(condition) if config.shared_adaln else condition
         rotation = self.rotation(grid, h.shape[1] - patches, h.device)
         given = Context(condition, where, concatenate(to_read) if to_read else None, mask, rotation, grid)
+        masks = [mask, mask]  # of even and odd blocks
+        if config.attention == "windows":
+            masks = [Windows(grid, config.window, shifted, mask) for shifted in (False, True)]
         for number, block in enumerate(self.blocks):
-            if config.attention == "windows":
-                given.mask = Windows(grid, config.window, shifted=number % 2 == 1, mask=mask)
+            given.mask = masks[number % 2]
             h = block(h, given)
         return h[:, :patches]
 

@@ -37,9 +37,8 @@ def draw_levels(t: Tensor, seeds: list[int], frames: int, share: float, objectiv
         if own >= share:
             continue
         if independent < 0.5:
-            levels[row] = objective.draw_times(uniform([seed_of(seed, "frame", frame) for frame in range(frames)])).to(
-                t
-            )
+            drawn = objective.draw_times(uniform([seed_of(seed, "frame", frame) for frame in range(frames)]))
+            levels[row] = drawn.to(t)
         levels[row, known_frames(KNOWN[int(pattern * len(KNOWN))], frames, length)] = 0
     return levels
 

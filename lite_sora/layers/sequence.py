@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 
 class Pattern:
     """Takes the place of a mask in `attention.attend`, where a mask would compute much that it then hides."""
+
+    compiles = True  # whether --compile may trace it
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (B, heads, N, d) → (B, heads, N, d)."""
@@ -20,11 +21,12 @@ class Segments(Pattern):
     """One sequence of several clips, each of which attends to itself (Patch n' Pack, 2307.06304): of N tokens in clips
     of n each, N * n pairs instead of N * N."""
 
+    compiles = False  # the lengths are others at each step
+
     def __init__(self, lengths: list[int]):
         """lengths: how many tokens each clip has, in order."""
         self.lengths = lengths
 
-    @torch.compiler.disable  # the lengths are others at each step
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and len(q) == 1:
             return self.in_one_kernel(q, k, v)
@@ -33,6 +35,8 @@ class Segments(Pattern):
 
     def in_one_kernel(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The same on a GPU: FlashAttention (2205.14135) takes the clips' ends, in half precision."""
+        from torch.nn.attention.varlen import varlen_attn  # takes a second to import
+
         ends = torch.tensor([0, *self.lengths], device=q.device).cumsum(0).to(torch.int32)
         longest = max(self.lengths)
         q, k, v = (values[0].transpose(0, 1) for values in (q, k, v))  # (N, heads, d)
@@ -82,7 +86,7 @@ class Windows(Pattern):
 Mask = Tensor | Pattern | None
 
 
-class Given(NamedTuple):
+class Told(NamedTuple):
     """What blocks are told besides the tokens, and the size of the video that these will be again."""
 
     condition: Tensor | None  # (B, 1, D), the time and the pooled caption; or rows of them, (B, R, D)

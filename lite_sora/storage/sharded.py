@@ -1,20 +1,26 @@
 """States of which each process has a part (FSDP): whole for a file, and shared out again from one. What is in one piece
-stays as it is."""
+stays as it is, and costs nothing: DTensor is imported by those alone who have one."""
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
+
+
+def is_shared_out(value) -> bool:
+    """Whether this is a DTensor, of which each process has a part."""
+    return hasattr(value, "full_tensor")
 
 
 def whole(value):
     """A tensor that is shared out as an ordinary one, in every process; everything else as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_shared_out(value) else value
 
 
 def like(value: Tensor, other: Tensor) -> Tensor:
     """An ordinary tensor, the same in every process, shared out as another one of its shape is."""
-    if not isinstance(other, DTensor):
+    if not is_shared_out(other):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
 
 

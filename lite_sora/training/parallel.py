@@ -12,11 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from lite_sora.compute import matmul_flops
+from lite_sora.layers.sequence import Pattern
 from lite_sora.processes import Processes
 from lite_sora.storage.sharded import whole
 from lite_sora.training.flags import RunSettings
-from lite_sora.training.sequence_parallel import share_sequence
-from lite_sora.training.sharding import Whole, share_out
 
 
 class Parallel:
@@ -27,10 +26,14 @@ class Parallel:
         """average: the moving average of the model's weights, or the model itself. Raises TrainingError."""
         self.device, self.precision, self.shared_out = processes.device, settings.precision, None
         if settings.fsdp:
+            from lite_sora.training.sharding import Whole, share_out  # rarely needed, and slow to import
+
             self.shared_out = Whole(average, processes)
         if settings.checkpointing:
             recompute_blocks(model)
         if processes.shared > 1:
+            from lite_sora.training.sequence_parallel import share_sequence
+
             share_sequence(model, processes)
         if processes.world > 1:
             share_batch_statistics(model)
@@ -73,6 +76,9 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
 def compile_blocks(model: nn.Module) -> None:
     """Compiles each block by itself: one is as another, so that it takes the time of one; and DDP still averages the
     gradients of some while others are computed. What has no blocks is compiled whole."""
+    for pattern in Pattern.__subclasses__():
+        if not pattern.compiles:
+            pattern.attend = torch.compiler.disable(pattern.attend)
     for part in blocks_of(model) or [model]:
         part.compile()
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch.distributed.fsdp import FSDPModule
 from tqdm import tqdm
 
 from lite_sora.data.clip import Clip
@@ -13,6 +12,7 @@ from lite_sora.data.loading import to_frames
 from lite_sora.data.preview import mosaic, sheet
 from lite_sora.data.video import write_gif
 from lite_sora.data.windows import VideoDataset
+from lite_sora.storage.sharded import is_shared_out
 from lite_sora.training.metrics import Metrics
 
 
@@ -32,7 +32,7 @@ def save_samples(folder: Path, step: int, model, average, real: VideoDataset, me
                 folder / "samples" / "real", [real[first[prompt], 0].video for prompt in prompts], prompts, real.fps
             )
     networks = {"raw": model, "ema": average}
-    if isinstance(model, FSDPModule):  # its weights are spread over processes
+    if is_shared_out(next(model.parameters())):  # this process has a part of its weights alone
         del networks["raw"]
     for name, network in networks.items():
         network.eval()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
 from lite_sora.layers.attention import attend
-from lite_sora.layers.sequence import Given, Mask, Pattern, Segments
+from lite_sora.layers.sequence import Mask, Pattern, Segments, Told
 from lite_sora.processes import Processes
 from lite_sora.training.flags import TrainingError
 
@@ -28,7 +28,7 @@ def share_sequence(model: nn.Module, processes: Processes) -> None:
     mesh = init_device_mesh(processes.device.type, shape, mesh_dim_names=("data", "sequence"))
     group, place, whole = mesh["sequence"].get_group(), processes.rank % shared, denoiser.transform
 
-    def transform(h: Tensor, given: Given) -> Tensor:
+    def transform(h: Tensor, given: Told) -> Tensor:
         if not denoiser.training:  # the first process samples alone
             return whole(h, given)
         tokens = h.shape[1]
@@ -45,7 +45,7 @@ def share_sequence(model: nn.Module, processes: Processes) -> None:
     denoiser.transform = transform
 
 
-def padded(h: Tensor, given: Given, to: int) -> tuple[Tensor, Given]:
+def padded(h: Tensor, given: Told, to: int) -> tuple[Tensor, Told]:
     """Tokens (B, N, D) with some more, which no other sees, so that N divides by `to`."""
     tokens, more = h.shape[1], -h.shape[1] % to
     if not more:
@@ -64,10 +64,11 @@ def padded(h: Tensor, given: Given, to: int) -> tuple[Tensor, Given]:
 class Exchanged(Pattern):
     """Attention of tokens that are spread over processes: each computes some of the heads, for all tokens."""
 
+    compiles = False
+
     def __init__(self, mask: Mask, group: dist.ProcessGroup, shared: int):
         self.mask, self.group, self.shared = mask, group, shared
 
-    @torch.compiler.disable
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (B, heads, n, d), of this process's n tokens → (B, heads, n, d)."""
         own = torch.stack([q, k, v]).unflatten(2, (self.shared, -1))  # (3, B, shared, heads / shared, n, d)

@@ -20,10 +20,23 @@ import torch
 from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import matmul_flops, training_flops
 from lite_sora.denoisers.dit import SIZES
-from lite_sora.pipeline import TextToVideoConfig, assemble
+from lite_sora.pipeline import TextToVideo, TextToVideoConfig, assemble
 from lite_sora.processes import check_device
 from lite_sora.text.encoder import build_tokenizer
 from lite_sora.training.parallel import autocast, compile_blocks
+
+
+def built(size: str, patch: list[int], frames: int, height: int, width: int) -> TextToVideo:
+    """A DiT of a size, for pixels of this shape, with fresh weights."""
+    config = TextToVideoConfig(
+        denoiser_config={"patch": patch} | SIZES[size],
+        text_width=SIZES[size]["width"],
+        frames=frames,
+        height=height,
+        width=width,
+    )
+    tokenizer = build_tokenizer(["a red circle moving right"])
+    return assemble(config, tokenizer, load_autoencoder(config.autoencoder))
 
 
 def step_seconds(
@@ -70,7 +83,6 @@ def main() -> None:
     batch, patch = options.batch or settings.batch_size, options.patch or settings.patch
     frames, height, width = options.video or (settings.frames, settings.height, settings.width)
     device, words = torch.device(check_device(options.device)), 8
-    tokenizer = build_tokenizer(["a red circle moving right"])
     matmul = {"fp32": torch.float32, "bf16": torch.bfloat16}
     size = 8192 if device.type == "cuda" else 1024
     peaks = {
@@ -85,16 +97,9 @@ def main() -> None:
     print("| size | patch | precision | compiled | ms a step | clips/s | tokens/s | GFLOP/s | share of peak |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.sizes:
-        config = TextToVideoConfig(
-            denoiser_config={"patch": patch} | SIZES[name],
-            text_width=SIZES[name]["width"],
-            frames=frames,
-            height=height,
-            width=width,
-        )
         for precision in options.precisions:
             for compiled in {"no": [False], "yes": [True], "both": [False, True]}[options.compile]:
-                model = assemble(config, tokenizer, load_autoencoder(config.autoencoder)).to(device)
+                model = built(name, patch, frames, height, width).to(device)
                 seconds = step_seconds(model, batch, words, precision, compiled, options.steps, device)
                 flops = batch * training_flops(model, model.latent_shape(), words) / seconds
                 tokens = (

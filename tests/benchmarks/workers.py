@@ -20,16 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from read_video import scene
+from train_step import built
 
-from lite_sora.autoencoders import load_autoencoder
 from lite_sora.compute import GPU_PEAKS, matmul_flops, training_flops
 from lite_sora.data.clip import Clip
 from lite_sora.data.loading import TrainingOrder, batches
 from lite_sora.data.video import write_video
 from lite_sora.data.windows import VideoDataset
-from lite_sora.denoisers.dit import SIZES
-from lite_sora.pipeline import TextToVideoConfig, assemble
-from lite_sora.text.encoder import build_tokenizer
 
 BATCH, FRAMES, SIDE = 8, 16, 256
 MODELS = {  # (size, patch, frames, side); latents of a 4 × 8 × 8 autoencoder are cached, and so cost no decoding
@@ -71,15 +68,8 @@ def main() -> None:
     print(f"\n| model | clips/s here, at a third of {peak / 1e9:.0f} GFLOP/s | on an H100, at 40 % of its peak |")
     print("|---|---|---|")
     for model, (size, patch, frames, side) in MODELS.items():
-        config = TextToVideoConfig(
-            denoiser_config={"patch": patch} | SIZES[size],
-            text_width=SIZES[size]["width"],
-            frames=frames,
-            height=side,
-            width=side,
-        )
-        built = assemble(config, build_tokenizer(["a red circle moving right"]), load_autoencoder("pixel"))
-        flops = training_flops(built, built.latent_shape(), words=8)
+        denoiser = built(size, patch, frames, side, side)
+        flops = training_flops(denoiser, denoiser.latent_shape(), words=8)
         print(f"| {model} | {peak / 3 / flops:.2f} | {0.4 * GPU_PEAKS['H100'] / flops:,.0f} |", flush=True)
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from lite_sora.layers import sequence
 from lite_sora.layers.attention import attend
 from lite_sora.layers.sequence import Segments, Windows
 
@@ -38,7 +37,7 @@ def test_on_a_gpu_one_kernel_is_told_where_clips_end(monkeypatch):
         ]
         return torch.cat(weighted)
 
-    monkeypatch.setattr(sequence, "varlen_attn", varlen)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen)
     found = Segments(LENGTHS).in_one_kernel(*inputs())
     torch.testing.assert_close(found, Segments(LENGTHS).attend(*inputs()))
     assert seen == {"ends": ([0, 3, 4, 11, 16],) * 2, "kind": torch.int32, "longest": (7, 7)}
